@@ -1,0 +1,10 @@
+# Warnings and sanitizers for our own targets. No flag here changes arithmetic or the instruction set:
+# ISA flags stand in ops/isa.cmake alone.
+function(tessera_compile_options target)
+  target_compile_options(${target} PRIVATE -Wall -Wextra -Wshadow $<$<BOOL:${TESSERA_WERROR}>:-Werror>)
+  if(TESSERA_SANITIZE)
+    target_compile_options(${target} PRIVATE -fsanitize=${TESSERA_SANITIZE} -fno-sanitize-recover=all
+                                             -fno-omit-frame-pointer)
+    target_link_options(${target} PUBLIC -fsanitize=${TESSERA_SANITIZE})
+  endif()
+endfunction()

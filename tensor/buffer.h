@@ -1,0 +1,39 @@
+// Buffer: the only type that owns tensor memory.
+#pragma once
+
+#include <cstddef>
+#include <string>
+
+#include "tensor/api.h"
+
+namespace tessera {
+
+inline constexpr std::size_t kAlignment = 64;  // a cache line and the widest vector
+
+class TESSERA_API Buffer {
+ public:
+  Buffer() = default;
+  Buffer(Buffer&& other) noexcept;
+  Buffer& operator=(Buffer&& other) noexcept;
+  ~Buffer();
+
+  // Zeroed anonymous memory, aligned to kAlignment, committed page by page on first touch.
+  // Throws Error{kResource} naming the size.
+  static Buffer allocate(std::size_t bytes);
+  // A read-only mapping of a whole regular file. Throws Error{kModel} when it is missing, no regular file or
+  // cannot be mapped. A file that is truncated while it is mapped raises SIGBUS on access (reliability.md
+  // E12): programs install a handler, the library does not.
+  static Buffer map_file(const std::string& path);
+
+  std::byte* data() const { return data_; }
+  std::size_t size() const { return size_; }
+  // Tells the system that [offset, offset + bytes) of a file mapping is not needed soon; whole pages only.
+  void drop_pages(std::size_t offset, std::size_t bytes) const;
+
+ private:
+  Buffer(std::byte* data, std::size_t size) : data_(data), size_(size) {}
+  std::byte* data_ = nullptr;
+  std::size_t size_ = 0;
+};
+
+}  // namespace tessera
