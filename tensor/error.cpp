@@ -1,6 +1,5 @@
 #include "tensor/error.h"
 
-
 namespace tessera {
 namespace {
 

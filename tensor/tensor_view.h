@@ -37,7 +37,8 @@ struct TESSERA_API TensorView : TensorDesc {
   std::byte* data = nullptr;
 
   TensorView() = default;
-  TensorView(const TensorDesc& desc, void* memory) : TensorDesc(desc), data(static_cast<std::byte*>(memory)) {}
+  TensorView(const TensorDesc& desc, void* memory)
+      : TensorDesc(desc), data(static_cast<std::byte*>(memory)) {}
   // Dense view. const memory is accepted because a view serves reading and writing alike: nothing writes to
   // an operand that an op does not declare as written.
   TensorView(DType type, const Shape& extents, const void* memory)

@@ -1,0 +1,21 @@
+# The only place with instruction-set flags. A file named ….LEVEL.cpp or LEVEL.cpp, LEVEL a name of
+# tensor/isa_levels.inc, is compiled for that level and for nothing above it. Sealed files share no inline code
+# with the rest (ARCHITECTURE.md), so no instruction of theirs can leak into code that runs before the check.
+set(TESSERA_ISA_FLAGS_x86_avx2 -mavx2 -mfma -mf16c)
+set(TESSERA_ISA_FLAGS_x86_avx512 ${TESSERA_ISA_FLAGS_x86_avx2} -mavx512f -mavx512bw -mavx512dq -mavx512vl
+    -mprefer-vector-width=512)
+
+# tessera_kernels(FOLDER LEVEL...): adds FOLDER/LEVEL.cpp for each level that the target processor can have.
+function(tessera_kernels folder)
+  foreach(level ${ARGN})
+    if(level MATCHES "^x86_" AND NOT CMAKE_SYSTEM_PROCESSOR MATCHES "x86_64|AMD64")
+      continue()
+    endif()
+    set(source ${folder}/${level}.cpp)
+    target_sources(tessera PRIVATE ${source})
+    set_source_files_properties(${source} TARGET_DIRECTORY tessera PROPERTIES
+      # g++ 12 takes the undefined operand inside its own AVX-512 intrinsics for a mistake of ours.
+      COMPILE_OPTIONS "${TESSERA_ISA_FLAGS_${level}};-Wno-maybe-uninitialized;-Wno-uninitialized"
+      INTERPROCEDURAL_OPTIMIZATION OFF SKIP_PRECOMPILE_HEADERS ON SKIP_UNITY_BUILD_INCLUSION ON)
+  endforeach()
+endfunction()

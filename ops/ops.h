@@ -1,0 +1,137 @@
+// Every operation. A build function checks its operands, appends one node to the graph and returns its value;
+// it throws Error{kUsage} naming the op and the shapes that do not fit. Values are f32 unless said otherwise,
+// and rows of the last extent are contiguous. Where two operands are said to be equal in shape, nothing is
+// broadcast.
+//
+// Shape letters: T tokens or rows, D width of a row, H heads, G key/value heads, d width of a head, P
+// patches, N outputs and K inputs of a product, C rows of a cache, V rows of a table.
+#pragma once
+
+#include <array>
+#include <cstdint>
+#include <vector>
+
+#include "tensor/api.h"
+#include "tensor/buffer.h"
+#include "tensor/graph.h"
+
+namespace tessera::ops {
+
+// ---- views: other readings of the same memory, no step of the plan ----
+
+// x must be dense; the element count stays.
+TESSERA_API Tensor reshape(Graph& g, Tensor x, const Shape& shape);
+// Indices [begin, end) of one extent; axis counts from 0.
+TESSERA_API Tensor slice(Graph& g, Tensor x, int axis, std::int64_t begin, std::int64_t end);
+
+// ---- moving rows ----
+
+// [a0, ...] and [b0, ...] with equal other extents -> [a0 + b0, ...].
+TESSERA_API Tensor concat(Graph& g, const Operand& a, const Operand& b);
+// y[t] = table[ids[t]]: table [V, D] f32, f16, bf16 or packed by pack_weight, ids i32 [T] in [0, V) -> [T,
+// D]. An id outside the table gives a row of NaN.
+TESSERA_API Tensor embedding(Graph& g, const Operand& table, const Operand& ids);
+// y = x, then y[index[i]] = rows[i]: x [T, D], rows [R, D], index i32 [R], each at most once, in [0, T).
+TESSERA_API Tensor scatter_rows(Graph& g, const Operand& x, const Operand& rows, const Operand& index);
+// y = x, then y[index[i]] += rows[i].
+TESSERA_API Tensor scatter_add_rows(Graph& g, const Operand& x, const Operand& rows, const Operand& index);
+// Writes rows [T, G, d] into cache [C, G, d] (f32 or f16) at rows past[0] .. past[0] + T - 1 and returns the
+// cache. past: i32 [1], read at run time; rows that would fall outside the cache are not written.
+TESSERA_API Tensor append_rows(Graph& g, const Operand& cache, const Operand& rows, const Operand& past);
+
+// ---- elementwise ----
+
+// a + b, equal shapes.
+TESSERA_API Tensor add(Graph& g, const Operand& a, const Operand& b);
+// gate / (1 + e^-gate) * up, equal shapes.
+TESSERA_API Tensor silu_mul(Graph& g, const Operand& gate, const Operand& up);
+enum class Gelu : std::int32_t {
+  kTanh,  // 0.5 x (1 + tanh(sqrt(2/pi) (x + 0.044715 x^3)))
+  kErf,   // 0.5 x (1 + erf(x / sqrt 2))
+};
+TESSERA_API Tensor gelu(Graph& g, const Operand& x, Gelu kind);
+
+// ---- rows ----
+
+struct RmsNormOptions {
+  float eps = 1e-6f;
+};
+// x * weight / sqrt(mean(x^2) + eps) over the last extent: x [..., D], weight [D].
+TESSERA_API Tensor rms_norm(Graph& g, const Operand& x, const Operand& weight, const RmsNormOptions& options);
+struct LayerNormOptions {
+  float eps = 1e-6f;
+};
+// (x - mean) / sqrt(var + eps) * weight + bias with the population variance: x [..., D], weight and bias [D].
+TESSERA_API Tensor layer_norm(Graph& g, const Operand& x, const Operand& weight, const Operand& bias,
+                              const LayerNormOptions& options);
+// e^(x - max) / sum over the last extent. A row of -inf alone gives zeros.
+TESSERA_API Tensor softmax(Graph& g, const Operand& x);
+// Indices i32 [..., k] of the k largest of each row, largest first, equal values by smaller index; NaN counts
+// as smallest.
+TESSERA_API Tensor top_k(Graph& g, const Operand& x, std::int64_t k);
+
+// ---- products ----
+
+// y = x w^T: x [..., K], w [N, K] f32, f16 or bf16, as in a file or packed by pack_weight -> [..., N]. Sums
+// are f32. A row of y is the same bits whatever other rows are computed with it, except that with OpenBLAS an
+// f32 product of one row differs from the same row among several within float rounding.
+TESSERA_API Tensor matmul(Graph& g, const Operand& x, const Operand& w);
+// y = x w^T + bias, bias f32 [N].
+TESSERA_API Tensor matmul(Graph& g, const Operand& x, const Operand& w, const Operand& bias);
+// Convolution whose kernel covers its whole input: patches [P, c*t*h*w], w [N, c, t, h, w], bias [N] -> [P,
+// N].
+TESSERA_API Tensor patch_embed(Graph& g, const Operand& patches, const TensorView& w, const Operand& bias);
+
+// A weight in the layout that the kernels of this library read, made once at load. f16 and bf16 matrices are
+// copied into panels (ops/matmul/pack.h); f32 stays as it is, copied only if `w` is not aligned to 4 bytes.
+// matmul and embedding take `view` wherever they take a weight.
+struct TESSERA_API PackedWeight {
+  TensorView view;
+  Buffer memory;  // what view reads, empty where it reads the source's own memory
+};
+TESSERA_API PackedWeight pack_weight(const TensorView& w, int threads);
+
+// ---- positions ----
+
+enum class RopeLayout : std::int32_t {
+  kSequence,     // one position a token, all frequencies
+  kChunked,      // three axes t, h, w: frequencies [0, s0) follow t, the next s1 h, the next s2 w (Qwen2-VL)
+  kInterleaved,  // frequency i follows h if i % 3 == 1 and i < 3 s1, w if i % 3 == 2 and i < 3 s2, else t
+                 // (Qwen3-VL)
+  kGrid,         // two axes row, column: the first half of the frequencies follows the row, the second the
+                 // column, both with f[j] = theta^(-2j / (d/2)) (vision towers)
+};
+struct RopeOptions {
+  double theta = 10000;
+  std::int32_t head_dim = 0;
+  RopeLayout layout = RopeLayout::kSequence;
+  std::array<std::int32_t, 3> sections{};  // kChunked, kInterleaved; their sum is head_dim / 2
+};
+// positions i32 [axes, T] (kSequence: [1, T]) -> [T, d/2, 2]: cos and sin of position * frequency, computed
+// in double; frequency i is theta^(-2i/d) but for kGrid.
+TESSERA_API Tensor rope_table(Graph& g, const Operand& positions, const RopeOptions& options);
+// Rotates pairs (i, i + d/2): x [T, H, d], table [T, d/2, 2] -> [T, H, d].
+TESSERA_API Tensor rope(Graph& g, const Operand& x, const Operand& table);
+// Bilinear reading of a learned position table, corners aligned: table [n*n, D] f32, f16 or bf16 -> [t*h*w,
+// D], rows in merge order (groups of merge x merge patches), the same for each t (spec/qwen3-vl.md 5.1).
+struct GridOptions {
+  std::int32_t t = 1, h = 0, w = 0;
+  std::int32_t merge = 2;
+};
+TESSERA_API Tensor interpolate_positions(Graph& g, const Operand& table, const GridOptions& grid);
+
+// ---- attention ----
+//
+// y[t, h] = sum_s softmax_s(scale * q[t, h] . k[s, g]) v[s, g] with g = h / (H / G). The matrix of scores is
+// never stored whole: keys pass in fixed blocks with a running maximum and sum, so a row of y does not depend
+// on the other rows computed with it.
+
+// Over a cache: q [T, H, d], k and v [C, G, d] (f32 or f16), past i32 [1] -> [T, H, d]. Row t attends to
+// cache rows 0 .. past[0] + t.
+TESSERA_API Tensor causal_attention(Graph& g, const Operand& q, const Operand& k, const Operand& v,
+                                    const Operand& past, float scale);
+// Inside segments of `segment` consecutive rows: q, k, v [P, H, d], P a multiple of segment -> [P, H, d].
+TESSERA_API Tensor segment_attention(Graph& g, const Operand& q, const Operand& k, const Operand& v,
+                                     std::int64_t segment, float scale);
+
+}  // namespace tessera::ops

@@ -1,0 +1,65 @@
+// Vectors of f32 for kernels that are written once for several levels: AVX-512. See x86_avx2.h for the
+// contract.
+#pragma once
+
+#include <immintrin.h>
+
+#include <cstddef>
+#include <cstdint>
+
+namespace {
+
+struct F32 {
+  static constexpr int kLanes = 16;
+  static constexpr int kRegisters = 32;
+  __m512 v;
+
+  static F32 zero() { return {_mm512_setzero_ps()}; }
+  static F32 all(float x) { return {_mm512_set1_ps(x)}; }
+  static F32 load(const float* p) { return {_mm512_loadu_ps(p)}; }
+  static F32 load_n(const float* p, std::int64_t n) { return {_mm512_maskz_loadu_ps(mask(n), p)}; }
+  static F32 load_f16(const std::uint16_t* p) {
+    return {_mm512_cvtph_ps(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(p)))};
+  }
+  static F32 load_bf16(const std::uint16_t* p) {
+    const __m256i h = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(p));
+    return {_mm512_castsi512_ps(_mm512_slli_epi32(_mm512_cvtepu16_epi32(h), 16))};
+  }
+  void store(float* p) const { _mm512_storeu_ps(p, v); }
+  void store_n(float* p, std::int64_t n) const { _mm512_mask_storeu_ps(p, mask(n), v); }
+  void store_f16(std::uint16_t* p) const {
+    _mm256_storeu_si256(reinterpret_cast<__m256i*>(p), _mm512_cvtps_ph(v, _MM_FROUND_TO_NEAREST_INT));
+  }
+
+  friend F32 operator+(F32 a, F32 b) { return {_mm512_add_ps(a.v, b.v)}; }
+  friend F32 operator-(F32 a, F32 b) { return {_mm512_sub_ps(a.v, b.v)}; }
+  friend F32 operator*(F32 a, F32 b) { return {_mm512_mul_ps(a.v, b.v)}; }
+  friend F32 operator/(F32 a, F32 b) { return {_mm512_div_ps(a.v, b.v)}; }
+  static F32 min(F32 a, F32 b) { return {_mm512_min_ps(a.v, b.v)}; }
+  static F32 max(F32 a, F32 b) { return {_mm512_max_ps(a.v, b.v)}; }
+  static F32 fma(F32 a, F32 b, F32 c) { return {_mm512_fmadd_ps(a.v, b.v, c.v)}; }
+  static F32 abs(F32 a) { return {_mm512_abs_ps(a.v)}; }
+  static F32 copy_sign(F32 magnitude, F32 sign) {
+    const __m512 bit = _mm512_set1_ps(-0.0f);
+    return {_mm512_or_ps(_mm512_andnot_ps(bit, magnitude.v), _mm512_and_ps(bit, sign.v))};
+  }
+  static F32 round(F32 a) {
+    return {_mm512_roundscale_ps(a.v, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC)};
+  }
+  static F32 exp2i(F32 n) {
+    const __m512i biased = _mm512_add_epi32(_mm512_cvtps_epi32(n.v), _mm512_set1_epi32(127));
+    return {_mm512_castsi512_ps(_mm512_slli_epi32(biased, 23))};
+  }
+  float sum() const {
+    const __m256 eight = _mm256_add_ps(_mm512_castps512_ps256(v), _mm512_extractf32x8_ps(v, 1));
+    const __m128 four = _mm_add_ps(_mm256_castps256_ps128(eight), _mm256_extractf128_ps(eight, 1));
+    const __m128 two = _mm_add_ps(four, _mm_movehl_ps(four, four));
+    return _mm_cvtss_f32(_mm_add_ss(two, _mm_movehdup_ps(two)));
+  }
+  float largest() const { return _mm512_reduce_max_ps(v); }
+
+ private:
+  static __mmask16 mask(std::int64_t n) { return static_cast<__mmask16>((1u << n) - 1); }
+};
+
+}  // namespace

@@ -1,0 +1,130 @@
+#include "tensor/executor.h"
+
+#include <omp.h>
+
+#include <algorithm>
+#include <chrono>
+#include <string>
+
+#include "tensor/error.h"
+#include "tensor/threads.h"
+
+namespace tessera {
+namespace {
+
+// Pieces of a step that each thread would take if all were equally fast: enough to even out threads that
+// share their core with strangers, few enough that taking one costs nothing beside the work.
+constexpr std::int64_t kPiecesPerThread = 8;
+
+std::int64_t now_ns() {
+  return std::chrono::duration_cast<std::chrono::nanoseconds>(
+             std::chrono::steady_clock::now().time_since_epoch())
+      .count();
+}
+
+}  // namespace
+
+struct Executor::Work {
+  struct SlotUse {
+    TensorView* view;
+    const Place* place;
+  };
+  std::vector<TensorView> inputs;  // of all steps, one after the other
+  std::vector<KernelArgs> args;    // one a step
+  std::vector<SlotUse> slot_uses;  // views that a run has to fill in
+  std::vector<TensorView> outputs;
+  std::unique_ptr<std::atomic<std::int64_t>[]> next_task;  // one a step
+
+  std::byte* resolve(const Place& place, std::byte* arena, TensorView* view) {
+    if (place.kind == Place::Kind::kSlot) slot_uses.push_back({view, &place});
+    if (place.kind == Place::Kind::kConstant) return place.data;
+    return place.kind == Place::Kind::kArena ? arena + place.offset : nullptr;
+  }
+};
+
+Executor::Executor(int threads) : threads_(threads), work_(std::make_unique<Work>()) {
+  if (threads < 1 || threads > 1024) {
+    throw Error(ErrorCode::kUsage, "", "threads",
+                "out of range (got " + std::to_string(threads) + ", expected 1 to 1024)");
+  }
+}
+
+Executor::~Executor() = default;
+
+void Executor::prepare(std::shared_ptr<const Plan> plan) {
+  if (plan == plan_) return;
+  const std::size_t bytes = plan->bytes(threads_);
+  if (bytes > arena_.size()) {
+    arena_ = Buffer();
+    arena_ = Buffer::allocate(bytes);
+  }
+  auto work = std::make_unique<Work>();
+  std::size_t input_count = 0;
+  for (const Step& step : plan->steps()) input_count += step.inputs.size();
+  work->inputs.reserve(input_count);
+  work->args.reserve(plan->steps().size());
+  work->outputs.reserve(plan->outputs().size());
+  work->next_task = std::make_unique<std::atomic<std::int64_t>[]>(plan->steps().size());
+  auto place = [&](const PlacedTensor& tensor, TensorView& view) {
+    view = TensorView(tensor.desc, work->resolve(tensor.place, arena_.data(), &view));
+  };
+  for (const Step& step : plan->steps()) {
+    KernelArgs& args = work->args.emplace_back();
+    args.inputs = work->inputs.data() + work->inputs.size();
+    args.params = step.params.data();
+    for (const PlacedTensor& input : step.inputs) place(input, work->inputs.emplace_back());
+    place(step.output, args.output);
+  }
+  for (const PlacedTensor& output : plan->outputs()) place(output, work->outputs.emplace_back());
+  work_ = std::move(work);
+  plan_ = std::move(plan);
+}
+
+RunStatus Executor::run(std::span<void* const> slots, const RunOptions& options) {
+  TESSERA_CHECK(plan_ && slots.size() == static_cast<std::size_t>(plan_->slot_count()));
+  Work& work = *work_;
+  for (const Work::SlotUse& use : work.slot_uses) {
+    use.view->data =
+        static_cast<std::byte*>(slots[static_cast<std::size_t>(use.place->slot)]) + use.place->offset;
+  }
+  const std::span<const Step> steps = plan_->steps();
+  for (std::size_t i = 0; i < steps.size(); ++i) work.next_task[i].store(0, std::memory_order_relaxed);
+  if (options.observer) options.observer->run_begins(*plan_, threads_);
+  std::byte* workspaces = arena_.data() + plan_->arena_bytes();
+
+#pragma omp parallel num_threads(threads_)
+  {
+    const FloatMode mode;
+    // A BLAS called from a team of one must not open a team of its own: its rounding would follow the
+    // number of processors. This setting ends with the region.
+    omp_set_num_threads(1);
+    const int thread = omp_get_thread_num();
+    const int team = omp_get_num_threads();
+    std::byte* workspace =
+        workspaces + static_cast<std::size_t>(thread) * plan_->workspace_bytes_per_thread();
+    auto cancelled = [&] { return options.cancel && options.cancel->load(std::memory_order_relaxed); };
+    for (std::size_t i = 0; i < steps.size(); ++i) {
+      const OpPlan& plan = steps[i].plan;
+      KernelArgs args = work.args[i];
+      args.workspace = workspace;
+      const std::int64_t grain = std::max<std::int64_t>(1, plan.tasks / (team * kPiecesPerThread));
+      const std::int64_t begin_ns = options.observer ? now_ns() : 0;
+      while (!cancelled()) {
+        const std::int64_t begin = work.next_task[i].fetch_add(grain, std::memory_order_relaxed);
+        if (begin >= plan.tasks) break;
+        plan.run(args, begin, std::min(begin + grain, plan.tasks));
+      }
+      if (options.observer) options.observer->thread_worked(static_cast<int>(i), thread, begin_ns, now_ns());
+#pragma omp barrier
+      if (options.observer) {
+        if (thread == 0) options.observer->step_done(static_cast<int>(i), args.output);
+#pragma omp barrier
+      }
+    }
+  }
+  return options.cancel && options.cancel->load() ? RunStatus::kCancelled : RunStatus::kDone;
+}
+
+TensorView Executor::output(int i) const { return work_->outputs[static_cast<std::size_t>(i)]; }
+
+}  // namespace tessera

@@ -1,0 +1,63 @@
+// Executor: owns the arena and the thread team, and runs plans.
+#pragma once
+
+#include <atomic>
+#include <cstdint>
+#include <memory>
+#include <span>
+#include <vector>
+
+#include "tensor/api.h"
+#include "tensor/buffer.h"
+#include "tensor/plan.h"
+
+namespace tessera {
+
+// Sees a run from inside. Calls come from the threads of the team.
+class TESSERA_API StepObserver {
+ public:
+  virtual ~StepObserver() = default;
+  // Before the first step, from the caller's thread; may allocate.
+  virtual void run_begins(const Plan&, int /*threads*/) {}
+  // Thread `thread` spent [begin_ns, end_ns) of the monotonic clock on its share of the step.
+  virtual void thread_worked(int /*step*/, int /*thread*/, std::int64_t /*begin_ns*/,
+                             std::int64_t /*end_ns*/) noexcept {}
+  // All threads have ended the step and wait; `output` may be overwritten by later steps.
+  virtual void step_done(int /*step*/, const TensorView& /*output*/) noexcept {}
+};
+
+struct RunOptions {
+  const std::atomic<bool>* cancel = nullptr;  // looked at between pieces of a step
+  StepObserver* observer = nullptr;
+};
+
+enum class RunStatus { kDone, kCancelled };
+
+class TESSERA_API Executor {
+ public:
+  // threads >= 1; Error{kUsage} otherwise.
+  explicit Executor(int threads);
+  ~Executor();
+  Executor(const Executor&) = delete;
+  Executor& operator=(const Executor&) = delete;
+
+  int threads() const { return threads_; }
+  // Allocates what the plan needs and keeps the plan. Throws Error{kResource}. Cheap when the plan is the one
+  // already prepared.
+  void prepare(std::shared_ptr<const Plan> plan);
+  // Runs the prepared plan in one parallel region. slots[i] is the memory of graph input i, dense, aligned to
+  // its element size. Neither allocates nor fails; after kCancelled the outputs hold nothing of use.
+  // Results are the same bits for any number of threads.
+  RunStatus run(std::span<void* const> slots, const RunOptions& options = {});
+  // Output i of the prepared plan: valid after run, until the next prepare or run.
+  TensorView output(int i) const;
+
+ private:
+  struct Work;  // what the team shares
+  int threads_;
+  std::shared_ptr<const Plan> plan_;
+  Buffer arena_;
+  std::unique_ptr<Work> work_;
+};
+
+}  // namespace tessera
