@@ -1,0 +1,60 @@
+// Model: everything that is read from a folder, shared by any number of sessions.
+#pragma once
+
+#include <cstddef>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "models/image/patches.h"
+#include "models/qwen3vl/config.h"
+#include "models/text/chat.h"
+#include "models/text/sampler.h"
+#include "models/text/tokenizer.h"
+#include "tensor/api.h"
+
+namespace tessera::qwen3vl {
+
+struct Weights;
+
+struct LoadOptions {
+  int threads = 1;  // for laying out the weights
+  // What the caller will allocate beside the weights (KV cache, pictures): load refuses, before it reads a
+  // weight, when both together are more than the memory that is free.
+  std::size_t extra_bytes = 0;
+};
+
+// Immutable once loaded. Public fields would let a program break it: they are const.
+class TESSERA_API Model {
+ public:
+  // A Hugging Face folder: config.json, safetensors, tokenizer, preprocessor_config.json and, where they are
+  // there, generation_config.json and a chat template. Throws Error (kModel, kUnsupported, kResource).
+  static std::shared_ptr<const Model> load(const std::string& path, const LoadOptions& options);
+  ~Model();
+
+  const std::string& path() const { return path_; }
+  const Config& config() const { return config_; }
+  const PreprocessConfig& preprocess() const { return preprocess_; }
+  const Tokenizer& tokenizer() const { return tokenizer_; }
+  ChatLayout chat_layout() const { return chat_layout_; }
+  const GenerationDefaults& generation() const { return generation_; }
+  const Weights& weights() const { return *weights_; }
+  std::size_t weight_bytes() const { return weight_bytes_; }
+  // What was odd but harmless in the files, in printable text.
+  const std::vector<std::string>& warnings() const { return warnings_; }
+
+ private:
+  Model(std::string path, Tokenizer tokenizer) : path_(std::move(path)), tokenizer_(std::move(tokenizer)) {}
+
+  std::string path_;
+  Config config_;
+  PreprocessConfig preprocess_;
+  Tokenizer tokenizer_;
+  ChatLayout chat_layout_ = ChatLayout::kInstruct;
+  GenerationDefaults generation_;
+  std::unique_ptr<const Weights> weights_;
+  std::size_t weight_bytes_ = 0;
+  std::vector<std::string> warnings_;
+};
+
+}  // namespace tessera::qwen3vl

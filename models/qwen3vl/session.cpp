@@ -1,0 +1,300 @@
+#include "models/qwen3vl/session.h"
+
+#include <algorithm>
+#include <cmath>
+#include <cstring>
+
+#include "models/qwen3vl/positions.h"
+#include "models/qwen3vl/text.h"
+#include "models/qwen3vl/vision.h"
+#include "models/qwen3vl/weights.h"
+#include "tensor/error.h"
+
+namespace tessera::qwen3vl {
+namespace {
+
+// Finds the first step of a run whose output holds NaN.
+class NanFinder : public StepObserver {
+ public:
+  void run_begins(const Plan& plan, int) override { plan_ = &plan; }
+  void step_done(int step, const TensorView& output) noexcept override {
+    if (found_ >= 0 || output.dtype != DType::kF32 || !output.is_dense()) return;
+    const auto* values = output.as<float>();
+    if (std::any_of(values, values + output.shape.elements(), [](float x) { return std::isnan(x); }))
+      found_ = step;
+  }
+  std::string place() const {
+    if (found_ < 0) return "logits";
+    const Step& step = plan_->steps()[static_cast<std::size_t>(found_)];
+    return step.name + " (" + step.op->name + ")";
+  }
+
+ private:
+  const Plan* plan_ = nullptr;
+  int found_ = -1;
+};
+
+bool usable(std::span<const float> logits) {
+  bool any = false;
+  for (const float x : logits) {
+    if (std::isnan(x)) return false;
+    any |= x > -INFINITY;
+  }
+  return any;
+}
+
+}  // namespace
+
+struct Session::Cache {
+  Buffer memory;
+  std::vector<LayerCache> layers;
+};
+
+struct Session::Prompt {
+  std::span<const std::int32_t> ids;
+  std::span<const PictureFeatures> pictures;
+  std::vector<std::int32_t> positions;  // [3, ids.size()]
+  LogitRows logits = LogitRows::kLast;
+};
+
+struct Session::VisualCursor {
+  std::size_t picture = 0;
+  std::int64_t row = 0;
+};
+
+// Rows of a prompt that are computed together.
+struct Session::Chunk {
+  std::span<const std::int32_t> ids;
+  std::vector<std::int32_t> positions;          // [3, T]
+  std::vector<std::int32_t> visual_index;       // places of picture rows among the T
+  std::vector<std::vector<float>> visual_rows;  // 1 + K of [R, D]
+  LogitRows logits = LogitRows::kLast;
+};
+
+std::size_t cache_bytes(const TextConfig& config, std::int64_t context, DType dtype) {
+  const Shape layer{2, context, config.num_key_value_heads, config.head_dim};
+  return static_cast<std::size_t>(dense_bytes(dtype, layer)) *
+         static_cast<std::size_t>(config.num_hidden_layers);
+}
+
+Session::Session(std::shared_ptr<const Model> model, const SessionOptions& options)
+    : model_(std::move(model)),
+      options_(options),
+      cache_(std::make_unique<Cache>()),
+      executor_(options.threads),
+      plans_(options.cpu) {
+  const TextConfig& c = model_->config().text;
+  auto refuse = [](const char* field, const std::string& reason) {
+    throw Error(ErrorCode::kUsage, "", field, reason);
+  };
+  if (options.context < 1 || options.context > c.max_position_embeddings) {
+    refuse("context", "out of range (got " + std::to_string(options.context) + ", expected 1 to " +
+                          std::to_string(c.max_position_embeddings) + ")");
+  }
+  if (options.chunk < 1)
+    refuse("chunk", "out of range (got " + std::to_string(options.chunk) + ", expected 1 or more)");
+  if (options.cache_dtype != DType::kF16 && options.cache_dtype != DType::kF32) {
+    refuse("cache type",
+           "not supported (got " + std::string(info(options.cache_dtype).name) + ", expected f16 or f32)");
+  }
+  cache_->memory = Buffer::allocate(cache_bytes(c, options.context, options.cache_dtype));
+  const Shape shape{options.context, c.num_key_value_heads, c.head_dim};
+  const std::int64_t bytes = dense_bytes(options.cache_dtype, shape);
+  std::byte* at = cache_->memory.data();
+  for (std::int64_t i = 0; i < c.num_hidden_layers; ++i, at += 2 * bytes) {
+    cache_->layers.push_back({{options.cache_dtype, shape, at}, {options.cache_dtype, shape, at + bytes}});
+  }
+}
+
+Session::~Session() = default;
+
+RunStatus Session::run(std::span<void* const> slots, const RunOptions& options) {
+  plan_ = plans_.get(graph_);
+  executor_.prepare(plan_);
+  return executor_.run(slots, options);
+}
+
+namespace {
+
+VisionOutputs build_vision(Graph& g, const Model& model, const Grid& grid) {
+  const VisionConfig& c = model.config().vision;
+  const std::int64_t columns = c.in_channels * c.temporal_patch_size * c.patch_size * c.patch_size;
+  g.clear();
+  VisionInputs in;
+  in.grid = grid;
+  in.patches = g.input(DType::kF32, {grid.patches(), columns}, "patches");
+  in.positions = g.input(DType::kI32, {2, grid.patches()}, "positions");
+  VisionOutputs out = vision_forward(g, model.weights().vision, c, in);
+  g.output(out.merger);
+  for (const Tensor& level : out.deepstack) g.output(level);
+  return out;
+}
+
+}  // namespace
+
+std::size_t Session::encode_bytes(const Grid& grid) {
+  build_vision(graph_, *model_, grid);
+  return plans_.get(graph_)->bytes(options_.threads);
+}
+
+std::optional<PictureFeatures> Session::encode(const Patches& patches, const RunOptions& options) {
+  const VisionOutputs out = build_vision(graph_, *model_, patches.grid);
+  const Shape& patch_shape = graph_.nodes()[0].desc.shape;
+  TESSERA_CHECK(static_cast<std::int64_t>(patches.values.size()) == patch_shape.elements());
+  std::vector<std::int32_t> positions =
+      vision_positions(patches.grid, model_->config().vision.spatial_merge_size);
+  void* const slots[] = {const_cast<float*>(patches.values.data()), positions.data()};
+  if (run(slots, options) == RunStatus::kCancelled) return std::nullopt;
+
+  PictureFeatures features;
+  features.grid_ = patches.grid;
+  features.tokens_ = graph_.shape(out.merger)[0];
+  features.width_ = graph_.shape(out.merger)[1];
+  for (std::size_t i = 0; i <= out.deepstack.size(); ++i) {
+    const TensorView level = executor_.output(static_cast<int>(i));
+    features.values_.insert(features.values_.end(), level.as<float>(),
+                            level.as<float>() + level.shape.elements());
+  }
+  return features;
+}
+
+bool Session::run_chunk(const Chunk& chunk, const RunOptions& options) {
+  const auto rows = static_cast<std::int64_t>(chunk.ids.size());
+  const auto visual = static_cast<std::int64_t>(chunk.visual_index.size());
+  const TextConfig& c = model_->config().text;
+  auto past = static_cast<std::int32_t>(length_);
+
+  graph_.clear();
+  std::vector<void*> slots;
+  auto bind = [&](DType dtype, const Shape& shape, const char* name, const void* data) {
+    slots.push_back(const_cast<void*>(data));
+    return graph_.input(dtype, shape, name);
+  };
+  TextInputs in;
+  in.cache = cache_->layers;
+  in.tokens = bind(DType::kI32, {rows}, "tokens", chunk.ids.data());
+  in.positions = bind(DType::kI32, {3, rows}, "positions", chunk.positions.data());
+  in.past = bind(DType::kI32, {1}, "past", &past);
+  std::vector<Tensor> deepstack;
+  if (visual) {
+    in.visual_index = bind(DType::kI32, {visual}, "visual_index", chunk.visual_index.data());
+    in.visual_rows = bind(DType::kF32, {visual, c.hidden_size}, "visual_rows", chunk.visual_rows[0].data());
+    for (std::size_t k = 1; k < chunk.visual_rows.size(); ++k) {
+      deepstack.push_back(
+          bind(DType::kF32, {visual, c.hidden_size}, "deepstack", chunk.visual_rows[k].data()));
+    }
+    in.deepstack = deepstack;
+  }
+  graph_.output(text_forward(graph_, model_->weights().text, c, in, chunk.logits));
+  if (run(slots, options) == RunStatus::kCancelled) return false;
+
+  const TensorView out = executor_.output(0);
+  const std::span<const float> logits(out.as<float>(), static_cast<std::size_t>(out.shape.elements()));
+  if (!usable(logits)) {
+    NanFinder finder;
+    executor_.run(slots, {nullptr, &finder});
+    throw Error(ErrorCode::kModel, model_->path(), finder.place(),
+                "not a number: the weights or inputs are damaged");
+  }
+  if (chunk.logits == LogitRows::kLast) logits_.clear();
+  logits_.insert(logits_.end(), logits.begin(), logits.end());
+  length_ += rows;
+  return true;
+}
+
+// Rows [begin, chunk_end) are computed together. A prompt's last row never stands alone behind others: a
+// product of one row may round otherwise (ops::matmul), and any chunk size must give the same bits.
+std::int64_t Session::chunk_end(std::int64_t begin, std::int64_t tokens) const {
+  const std::int64_t end = begin + std::max<std::int64_t>(2, options_.chunk);
+  return end + 1 >= tokens ? tokens : end;
+}
+
+std::int64_t Session::chunk_count(std::int64_t tokens) const {
+  std::int64_t count = 0;
+  for (std::int64_t at = 0; at < tokens; at = chunk_end(at, tokens)) ++count;
+  return count;
+}
+
+// The rows [begin, end) of a prompt, with the rows of pictures that fall among them. `visual` counts the
+// picture rows already passed.
+Session::Chunk Session::make_chunk(const Prompt& prompt, std::int64_t begin, std::int64_t end,
+                                   VisualCursor& visual) const {
+  const auto tokens = static_cast<std::int64_t>(prompt.ids.size());
+  Chunk chunk;
+  chunk.logits = prompt.logits;
+  chunk.ids = prompt.ids.subspan(static_cast<std::size_t>(begin), static_cast<std::size_t>(end - begin));
+  for (int axis = 0; axis < 3; ++axis) {
+    const auto first = prompt.positions.begin() + axis * tokens;
+    chunk.positions.insert(chunk.positions.end(), first + begin, first + end);
+  }
+  chunk.visual_rows.resize(1 + model_->config().vision.deepstack_visual_indexes.size());
+  for (std::int64_t i = 0; i < end - begin; ++i) {
+    if (chunk.ids[static_cast<std::size_t>(i)] != model_->config().image_token_id) continue;
+    const PictureFeatures& source = prompt.pictures[visual.picture];
+    chunk.visual_index.push_back(static_cast<std::int32_t>(i));
+    for (std::size_t k = 0; k < chunk.visual_rows.size(); ++k) {
+      const float* row = source.level(static_cast<int>(k)) + visual.row * source.width_;
+      chunk.visual_rows[k].insert(chunk.visual_rows[k].end(), row, row + source.width_);
+    }
+    if (++visual.row == source.tokens()) visual = {visual.picture + 1, 0};
+  }
+  return chunk;
+}
+
+std::span<const float> Session::append(Prompt prompt, const RunOptions& options) {
+  const auto tokens = static_cast<std::int64_t>(prompt.ids.size());
+  if (tokens == 0) throw Error(ErrorCode::kInput, "", "prompt", "empty");
+  if (tokens > remaining()) {
+    throw Error(ErrorCode::kInput, "", "prompt",
+                "does not fit the context (got " + std::to_string(tokens) + " tokens, " +
+                    std::to_string(remaining()) + " of " + std::to_string(context()) + " left)");
+  }
+  std::vector<Grid> grids;
+  for (const PictureFeatures& picture : prompt.pictures) grids.push_back(picture.grid());
+  Positions positions = token_positions(prompt.ids, grids, {}, model_->config(), next_position_);
+  prompt.positions = std::move(positions.values);
+
+  const std::int64_t length_before = length_;
+  logits_.clear();
+  VisualCursor visual;
+  bool done = true;
+  try {
+    for (std::int64_t begin = 0; begin < tokens && done;) {
+      const std::int64_t end = chunk_end(begin, tokens);
+      done = run_chunk(make_chunk(prompt, begin, end, visual), options);
+      begin = end;
+    }
+  } catch (...) {
+    length_ = length_before;
+    throw;
+  }
+  if (!done) {
+    length_ = length_before;
+    return {};
+  }
+  next_position_ = positions.next;
+  return logits_;
+}
+
+std::span<const float> Session::prefill(std::span<const std::int32_t> ids,
+                                        std::span<const PictureFeatures> pictures,
+                                        const RunOptions& options) {
+  return append({ids, pictures, {}, LogitRows::kLast}, options);
+}
+
+std::span<const float> Session::prefill_all(std::span<const std::int32_t> ids,
+                                            std::span<const PictureFeatures> pictures,
+                                            const RunOptions& options) {
+  return append({ids, pictures, {}, LogitRows::kAll}, options);
+}
+
+std::span<const float> Session::decode(std::int32_t id, const RunOptions& options) {
+  return append({{&id, 1}, {}, {}, LogitRows::kLast}, options);
+}
+
+void Session::clear() {
+  length_ = 0;
+  next_position_ = 0;
+}
+
+}  // namespace tessera::qwen3vl

@@ -1,0 +1,117 @@
+// Session: one conversation. Encodes pictures, keeps the KV cache, gives logits.
+//
+//   Session session(model, {.threads = 2, .context = 4096});
+//   auto picture = session.encode(image_patches(read_image("a.png"), model->preprocess()));
+//   std::span<const float> logits = session.prefill(ids, {&*picture, 1});
+//   while (...) logits = session.decode(sampler.sample(logits));
+//
+// Not for use from several threads at once.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "models/image/patches.h"
+#include "models/qwen3vl/model.h"
+#include "tensor/api.h"
+#include "tensor/buffer.h"
+#include "tensor/cpu.h"
+#include "tensor/dtype.h"
+#include "tensor/executor.h"
+#include "tensor/plan.h"
+
+namespace tessera::qwen3vl {
+
+struct SessionOptions {
+  int threads = 1;
+  std::int64_t context = 4096;      // rows of the KV cache, at most max_position_embeddings
+  std::int64_t chunk = 512;         // rows of a prompt computed at once; any number gives the same bits
+  DType cache_dtype = DType::kF16;  // f16 or f32
+  Cpu cpu = Cpu::from_environment();
+};
+
+// Bytes of the KV cache of a session.
+TESSERA_API std::size_t cache_bytes(const TextConfig& config, std::int64_t context, DType dtype);
+
+// What the vision tower makes of one picture.
+class TESSERA_API PictureFeatures {
+ public:
+  const Grid& grid() const { return grid_; }
+  std::int64_t tokens() const { return tokens_; }
+  // [tokens, D]: level 0 goes into the rows of the picture's tokens, level 1 + k is added after layer k.
+  const float* level(int i) const {
+    return values_.data() + static_cast<std::ptrdiff_t>(i * tokens_ * width_);
+  }
+
+ private:
+  friend class Session;
+  Grid grid_;
+  std::int64_t tokens_ = 0, width_ = 0;
+  std::vector<float> values_;  // [1 + K, tokens, D]
+};
+
+class TESSERA_API Session {
+ public:
+  // Throws Error{kUsage} for options out of range, kResource when the cache cannot be allocated.
+  Session(std::shared_ptr<const Model> model, const SessionOptions& options);
+  ~Session();
+
+  // Bytes that encoding a grid will take beside the weights.
+  std::size_t encode_bytes(const Grid& grid);
+  // nullopt when cancelled.
+  std::optional<PictureFeatures> encode(const Patches& patches, const RunOptions& run = {});
+
+  // Appends prompt tokens, each picture's placeholder expanded to its tokens, and returns the logits [V]
+  // after the last one. Empty when cancelled: the session is then as it was before. Throws Error{kInput} when
+  // the tokens exceed what the context has left, or placeholders and pictures disagree.
+  std::span<const float> prefill(std::span<const std::int32_t> ids,
+                                 std::span<const PictureFeatures> pictures = {}, const RunOptions& run = {});
+  // As prefill, logits after every token: [ids.size(), V].
+  std::span<const float> prefill_all(std::span<const std::int32_t> ids,
+                                     std::span<const PictureFeatures> pictures = {},
+                                     const RunOptions& run = {});
+  // Appends one generated token: logits [V] after it. Empty when cancelled. Throws Error{kInput} when the
+  // context is full.
+  std::span<const float> decode(std::int32_t id, const RunOptions& run = {});
+
+  // Logits stay valid until the next call that computes. They are finite: weights or inputs that lead to NaN
+  // end in Error{kModel} naming the first operation that made one.
+
+  std::int64_t length() const { return length_; }  // tokens in the cache
+  std::int64_t context() const { return options_.context; }
+  std::int64_t remaining() const { return options_.context - length_; }
+  const SessionOptions& options() const { return options_; }
+  // Runs that prefill will make for so many tokens.
+  std::int64_t chunk_count(std::int64_t tokens) const;
+  void clear();
+  // The plan of the last run.
+  const std::shared_ptr<const Plan>& plan() const { return plan_; }
+
+ private:
+  struct Cache;
+  struct Chunk;
+  struct Prompt;
+  struct VisualCursor;
+  RunStatus run(std::span<void* const> slots, const RunOptions& options);
+  Chunk make_chunk(const Prompt& prompt, std::int64_t begin, std::int64_t end, VisualCursor& visual) const;
+  bool run_chunk(const Chunk& chunk, const RunOptions& options);
+  std::span<const float> append(Prompt prompt, const RunOptions& options);
+  std::int64_t chunk_end(std::int64_t begin, std::int64_t tokens) const;
+
+  std::shared_ptr<const Model> model_;
+  SessionOptions options_;
+  std::unique_ptr<Cache> cache_;
+  Executor executor_;
+  PlanCache plans_;
+  Graph graph_;
+  std::shared_ptr<const Plan> plan_;
+  std::vector<float> logits_;
+  std::int64_t length_ = 0;         // rows in the cache
+  std::int32_t next_position_ = 0;  // of the next token, smaller than length_ after pictures
+};
+
+}  // namespace tessera::qwen3vl

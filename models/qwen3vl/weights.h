@@ -1,0 +1,75 @@
+// The weights of both towers, bound by their Hugging Face names and laid out for this CPU.
+//
+// Matrices are packed by ops::pack_weight (f16, bf16) or read where the file is mapped (f32); vectors (norms,
+// biases) become f32. Shape letters: D text hidden_size, Q heads * head_dim, G key/value heads * head_dim, I
+// intermediate_size, V vocab_size; E vision hidden_size, F vision intermediate_size, M = merge^2 * E.
+#pragma once
+
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "models/files/checkpoint.h"
+#include "models/qwen3vl/config.h"
+#include "tensor/buffer.h"
+#include "tensor/tensor_view.h"
+
+namespace tessera::qwen3vl {
+
+struct DecoderLayerWeights {
+  TensorView input_layernorm;           // [D]
+  TensorView q_proj, k_proj, v_proj;    // [Q, D], [G, D], [G, D]
+  TensorView q_norm, k_norm;            // [head_dim]
+  TensorView o_proj;                    // [D, Q]
+  TensorView post_attention_layernorm;  // [D]
+  TensorView gate_proj, up_proj;        // [I, D]
+  TensorView down_proj;                 // [D, I]
+};
+
+struct TextWeights {
+  TensorView embed_tokens;  // [V, D]
+  std::vector<DecoderLayerWeights> layers;
+  TensorView norm;     // [D]
+  TensorView lm_head;  // [V, D]; embed_tokens where they are tied
+};
+
+struct VisionBlockWeights {
+  TensorView norm1_weight, norm1_bias;  // [E]
+  TensorView qkv_weight, qkv_bias;      // [3 E, E], [3 E]: rows of q, then k, then v
+  TensorView proj_weight, proj_bias;    // [E, E], [E]
+  TensorView norm2_weight, norm2_bias;  // [E]
+  TensorView fc1_weight, fc1_bias;      // [F, E], [F]
+  TensorView fc2_weight, fc2_bias;      // [E, F], [E]
+};
+
+struct MergerWeights {
+  TensorView norm_weight, norm_bias;  // [E] in the main merger, [M] in the DeepStack mergers
+  TensorView fc1_weight, fc1_bias;    // [M, M], [M]
+  TensorView fc2_weight, fc2_bias;    // [D, M], [D]
+};
+
+struct VisionWeights {
+  TensorView patch_embed_weight, patch_embed_bias;  // [E, 3 * 2 * 16 * 16], [E]
+  TensorView pos_embed;                             // [n * n, E], f32
+  std::vector<VisionBlockWeights> blocks;
+  MergerWeights merger;
+  std::vector<MergerWeights> deepstack_mergers;  // in the order of deepstack_visual_indexes
+};
+
+struct Weights {
+  TextWeights text;
+  VisionWeights vision;
+  std::vector<std::string> warnings;  // tensors that the model does not use
+
+  std::vector<Buffer> memory;                    // what the views read ...
+  std::shared_ptr<const Checkpoint> checkpoint;  // ... beside the mapped files
+};
+
+// Bytes that load_weights will allocate, from the checkpoint's listing alone.
+std::size_t packed_bytes(const Checkpoint& checkpoint);
+
+// Throws Error{kModel} for missing or misshapen tensors, kUnsupported for a dtype that serves no weight,
+// kResource when memory runs out.
+Weights load_weights(std::shared_ptr<const Checkpoint> checkpoint, const Config& config, int threads);
+
+}  // namespace tessera::qwen3vl
