@@ -3,9 +3,11 @@
 
 #include <cstddef>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
+#include "models/files/checkpoint.h"
 #include "models/image/patches.h"
 #include "models/qwen3vl/config.h"
 #include "models/text/chat.h"
@@ -24,18 +26,21 @@ struct LoadOptions {
   std::size_t extra_bytes = 0;
 };
 
-// Immutable once loaded. Public fields would let a program break it: they are const.
+// Immutable once loaded.
 class TESSERA_API Model {
  public:
   // A Hugging Face folder: config.json, safetensors, tokenizer, preprocessor_config.json and, where they are
   // there, generation_config.json and a chat template. Throws Error (kModel, kUnsupported, kResource).
   static std::shared_ptr<const Model> load(const std::string& path, const LoadOptions& options);
+  // Weights alone, for measurements: no tokenizer, default preprocessing. Throws Error likewise.
+  static std::shared_ptr<const Model> from_checkpoint(std::shared_ptr<const Checkpoint> checkpoint,
+                                                      const Config& config, const LoadOptions& options);
   ~Model();
 
   const std::string& path() const { return path_; }
   const Config& config() const { return config_; }
   const PreprocessConfig& preprocess() const { return preprocess_; }
-  const Tokenizer& tokenizer() const { return tokenizer_; }
+  const Tokenizer& tokenizer() const { return *tokenizer_; }  // not after from_checkpoint
   ChatLayout chat_layout() const { return chat_layout_; }
   const GenerationDefaults& generation() const { return generation_; }
   const Weights& weights() const { return *weights_; }
@@ -44,12 +49,12 @@ class TESSERA_API Model {
   const std::vector<std::string>& warnings() const { return warnings_; }
 
  private:
-  Model(std::string path, Tokenizer tokenizer) : path_(std::move(path)), tokenizer_(std::move(tokenizer)) {}
+  Model() = default;
 
   std::string path_;
   Config config_;
   PreprocessConfig preprocess_;
-  Tokenizer tokenizer_;
+  std::optional<Tokenizer> tokenizer_;
   ChatLayout chat_layout_ = ChatLayout::kInstruct;
   GenerationDefaults generation_;
   std::unique_ptr<const Weights> weights_;
