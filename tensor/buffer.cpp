@@ -2,11 +2,18 @@
 
 #include <fcntl.h>
 #include <sys/mman.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
+#include <charconv>
 #include <cstring>
+#include <fstream>
+#include <limits>
+#include <optional>
+#include <string>
 #include <utility>
 
 #include "tensor/error.h"
@@ -25,7 +32,38 @@ struct FileDescriptor {
   throw Error(ErrorCode::kModel, path, "", reason);
 }
 
+// The number after `key` in a file of "key number" words; the first number of the file for an empty key.
+std::optional<std::size_t> read_number(const char* path, std::string_view key) {
+  std::ifstream file(path);
+  std::string word;
+  while (file >> word) {
+    if (!key.empty() && word != key) continue;
+    if (!key.empty()) file >> word;
+    std::size_t value = 0;
+    const auto end = word.data() + word.size();
+    if (std::from_chars(word.data(), end, value).ptr == end) return value;
+    return std::nullopt;  // "max": no limit
+  }
+  return std::nullopt;
+}
+
 }  // namespace
+
+std::size_t available_memory() {
+  std::size_t available = std::numeric_limits<std::size_t>::max();
+  if (const auto kib = read_number("/proc/meminfo", "MemAvailable:")) available = *kib * 1024;
+  const auto limit = read_number("/sys/fs/cgroup/memory.max", "");
+  const auto used = read_number("/sys/fs/cgroup/memory.current", "");
+  if (limit && used) available = std::min(available, *limit - std::min(*limit, *used));
+  rlimit address_space{};
+  if (getrlimit(RLIMIT_AS, &address_space) == 0 && address_space.rlim_cur != RLIM_INFINITY) {
+    const auto page = static_cast<std::size_t>(sysconf(_SC_PAGESIZE));
+    const std::size_t mapped = read_number("/proc/self/statm", "").value_or(0) * page;
+    const std::size_t allowed = address_space.rlim_cur;
+    available = std::min(available, allowed - std::min(allowed, mapped));
+  }
+  return available;
+}
 
 Buffer::Buffer(Buffer&& other) noexcept
     : data_(std::exchange(other.data_, nullptr)), size_(std::exchange(other.size_, 0)) {}

@@ -10,6 +10,10 @@ namespace tessera {
 
 inline constexpr std::size_t kAlignment = 64;  // a cache line and the widest vector
 
+// Bytes that this process can still get: the least of what the system has free (MemAvailable), what its
+// cgroup has left and what RLIMIT_AS allows. An estimate for refusing early, not a promise.
+TESSERA_API std::size_t available_memory();
+
 class TESSERA_API Buffer {
  public:
   Buffer() = default;

@@ -50,6 +50,7 @@ class TESSERA_API Model {
 
  private:
   Model() = default;
+  void bind(std::shared_ptr<const Checkpoint> checkpoint, const LoadOptions& options);
 
   std::string path_;
   Config config_;

@@ -1,0 +1,93 @@
+// One conversation with everything that the reference computed for it (tests/golden/README.md, "cases").
+#pragma once
+
+#include <gtest/gtest.h>
+
+#include <map>
+#include <memory>
+#include <nlohmann/json.hpp>
+#include <string>
+#include <vector>
+
+#include "models/files/checkpoint.h"
+#include "models/files/json.h"
+#include "models/qwen3vl/session.h"
+#include "tests/golden.h"
+
+namespace tessera::testing {
+
+struct GoldenCase {
+  std::string checkpoint, name;
+
+  // Where the case lies: tests/golden for those that travel with the project, else ../shared/golden.
+  std::string root() const {
+    const std::string file = "cases/" + checkpoint + "/" + name + ".json";
+    return std::filesystem::exists(golden(file)) ? golden("") : shared_golden("");
+  }
+  std::string model_folder() const {
+    if (checkpoint == "shapes-vl") return std::string(TESSERA_GOLDEN_DIR) + "/../../examples/data/shapes-vl";
+    const std::string folder = "checkpoints/" + checkpoint;
+    return std::filesystem::exists(golden(folder)) ? golden(folder) : shared_golden(folder);
+  }
+  bool exists() const {
+    return std::filesystem::exists(root() + "cases/" + checkpoint + "/" + name + ".json");
+  }
+  nlohmann::json json() const {
+    return read_json_file(root() + "cases/" + checkpoint + "/" + name + ".json", 1 << 24);
+  }
+  std::unique_ptr<Checkpoint> tensors() const {
+    return open_checkpoint(root() + "cases/" + checkpoint + "/" + name + ".safetensors");
+  }
+  // Pictures of the conversation in order.
+  std::vector<Image> images(const nlohmann::json& json) const {
+    std::vector<Image> all;
+    for (const auto& message : json.at("messages")) {
+      if (!message.at("content").is_array()) continue;
+      for (const auto& part : message.at("content")) {
+        if (part.at("type") == "image")
+          all.push_back(read_image(root() + "images/" + part.at("image").get<std::string>()));
+      }
+    }
+    return all;
+  }
+  friend void PrintTo(const GoldenCase& c, std::ostream* out) { *out << c.checkpoint << "/" << c.name; }
+};
+
+inline std::vector<float> floats(const TensorView& view) {
+  std::vector<float> values(static_cast<std::size_t>(view.shape.elements()));
+  std::memcpy(values.data(), view.data, values.size() * sizeof(float));
+  return values;
+}
+
+// Every value within 2e-4, or 2e-5 of the reference's where that is larger than 10 (golden/README.md,
+// "Bounds").
+inline void expect_golden(const float* got, const std::vector<float>& expected, const std::string& what) {
+  double worst = 0;
+  std::size_t at = 0;
+  for (std::size_t i = 0; i < expected.size(); ++i) {
+    const double bound = std::max(2e-4, 2e-5 * std::abs(double{expected[i]}));
+    const double share = std::abs(double{got[i]} - double{expected[i]}) / bound;
+    if (!(share <= worst)) worst = share, at = i;
+  }
+  EXPECT_LE(worst, 1) << what << ": at " << at << " got " << got[at] << ", expected " << expected[at];
+}
+
+// Copies the outputs of steps by name.
+class Recorder : public StepObserver {
+ public:
+  void run_begins(const Plan& plan, int) override { plan_ = &plan; }
+  void step_done(int step, const TensorView& output) noexcept override {
+    if (output.dtype != DType::kF32 || !output.is_dense()) return;
+    const auto* values = output.as<float>();
+    outputs_[plan_->steps()[static_cast<std::size_t>(step)].name].assign(values,
+                                                                         values + output.shape.elements());
+  }
+  const std::vector<float>& at(const std::string& name) const { return outputs_.at(name); }
+  bool has(const std::string& name) const { return outputs_.contains(name); }
+
+ private:
+  const Plan* plan_ = nullptr;
+  std::map<std::string, std::vector<float>> outputs_;
+};
+
+}  // namespace tessera::testing

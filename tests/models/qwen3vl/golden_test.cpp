@@ -1,0 +1,166 @@
+// Every number on the way from a picture and a question to an answer, against Hugging Face transformers.
+#include <cmath>
+
+#include "tests/models/qwen3vl/golden_case.h"
+
+namespace tessera::testing {
+namespace {
+
+using qwen3vl::Model;
+using qwen3vl::PictureFeatures;
+using qwen3vl::Session;
+
+// The float checkpoints of the golden data, loaded once.
+std::shared_ptr<const Model> load(const GoldenCase& golden_case) {
+  static std::map<std::string, std::shared_ptr<const Model>> models;
+  auto& model = models[golden_case.checkpoint];
+  if (!model) model = Model::load(golden_case.model_folder(), {.threads = 2});
+  return model;
+}
+
+Session f32_session(const std::shared_ptr<const Model>& model, int threads = 2, std::int64_t chunk = 512) {
+  return Session(model, {.threads = threads, .context = 1000, .chunk = chunk, .cache_dtype = DType::kF32});
+}
+
+std::vector<PictureFeatures> encode(Session& session, const Model& model, const std::vector<Image>& images,
+                                    const RunOptions& run = {}) {
+  std::vector<PictureFeatures> pictures;
+  for (const Image& image : images)
+    pictures.push_back(*session.encode(image_patches(image, model.preprocess()), run));
+  return pictures;
+}
+
+class Golden : public ::testing::TestWithParam<GoldenCase> {
+ protected:
+  void SetUp() override {
+    if (!GetParam().exists()) GTEST_SKIP() << "needs " << shared_golden("cases");
+    model_ = load(GetParam());
+    json_ = GetParam().json();
+    tensors_ = GetParam().tensors();
+    images_ = GetParam().images(json_);
+    ids_ = json_.at("prompt_token_ids").get<std::vector<std::int32_t>>();
+  }
+  std::vector<float> tensor(const std::string& name) const { return floats(*tensors_->find(name)); }
+  std::int64_t width() const { return model_->config().text.hidden_size; }
+
+  std::shared_ptr<const Model> model_;
+  nlohmann::json json_;
+  std::unique_ptr<Checkpoint> tensors_;
+  std::vector<Image> images_;
+  std::vector<std::int32_t> ids_;
+};
+
+TEST_P(Golden, PicturesGiveTheReferencesFeatures) {
+  Session session = f32_session(model_);
+  const auto pictures = encode(session, *model_, images_);
+  const auto grids = json_.at("image_grid_thw");
+  ASSERT_EQ(pictures.size(), grids.size());
+  std::int64_t row = 0;
+  for (std::size_t i = 0; i < pictures.size(); ++i) {
+    const Grid& grid = pictures[i].grid();
+    EXPECT_EQ((std::vector<int>{grid.t, grid.h, grid.w}), grids[i].get<std::vector<int>>());
+    const std::size_t levels = 1 + model_->config().vision.deepstack_visual_indexes.size();
+    for (std::size_t level = 0; level < levels; ++level) {
+      const std::string name = level == 0 ? "vision.merger" : "vision.deepstack." + std::to_string(level - 1);
+      const std::vector<float> all = tensor(name);
+      const auto begin = all.begin() + row * width(), end = begin + pictures[i].tokens() * width();
+      expect_golden(pictures[i].level(static_cast<int>(level)), {begin, end}, name);
+    }
+    row += pictures[i].tokens();
+  }
+  if (!images_.empty()) EXPECT_EQ(row * width(), tensors_->find("vision.merger")->shape.elements());
+}
+
+TEST_P(Golden, EveryLayerOfTheFullCasesMatches) {
+  if (!tensors_->contains("text.norm.input")) GTEST_SKIP() << "no layer by layer data in this case";
+  Session session = f32_session(model_);
+  Recorder vision, text;
+  const auto pictures = encode(session, *model_, images_, {nullptr, &vision});
+  if (!images_.empty()) {
+    expect_golden(vision.at("model.visual.patch_embed").data(), tensor("vision.patch_embed"), "patch_embed");
+    expect_golden(vision.at("model.visual.pos_embed").data(), tensor("vision.0.input"), "vision.0.input");
+    for (std::int64_t i = 0; i < model_->config().vision.depth; ++i) {
+      const std::string name = "vision." + std::to_string(i) + ".output";
+      expect_golden(vision.at("model.visual.blocks." + std::to_string(i) + ".output").data(), tensor(name),
+                    name);
+    }
+  }
+  const auto logits = session.prefill_all(ids_, pictures, {nullptr, &text});
+  const std::string layers = "model.language_model.layers.";
+  expect_golden(text.at("model.language_model.embed_tokens").data(), tensor("text.0.input"), "text.0.input");
+  const std::int64_t depth = model_->config().text.num_hidden_layers;
+  for (std::int64_t i = 0; i < depth; ++i) {
+    const std::string next = i + 1 < depth ? "text." + std::to_string(i + 1) + ".input" : "text.norm.input";
+    expect_golden(text.at(layers + std::to_string(i) + ".output").data(), tensor(next), next);
+  }
+  ASSERT_EQ(static_cast<std::int64_t>(logits.size()), tensors_->find("logits")->shape.elements());
+  expect_golden(logits.data(), tensor("logits"), "logits");
+}
+
+TEST_P(Golden, GreedyAnswerAndItsLogProbabilitiesMatch) {
+  Session session = f32_session(model_);
+  const auto pictures = encode(session, *model_, images_);
+  std::span<const float> logits = session.prefill(ids_, pictures);
+  const std::vector<float> expected = tensor("logits");
+  expect_golden(logits.data(), {expected.end() - static_cast<std::ptrdiff_t>(logits.size()), expected.end()},
+                "logits");
+
+  const auto tokens = json_.at("token_ids").get<std::vector<std::int32_t>>();
+  const auto& logprobs = json_.at("top_logprobs");
+  for (std::size_t i = 0; i < tokens.size(); ++i) {
+    const auto top = top_logprobs(logits, 8);
+    for (std::size_t k = 0; k < 8; ++k) {
+      EXPECT_NEAR(top[k].logprob, logprobs[i][k].at("logprob").get<double>(), 3e-4)
+          << "token " << i << ", place " << k;
+    }
+    // Where the two best are closer than this the reference itself could go either way.
+    const double gap =
+        logprobs[i][0].at("logprob").get<double>() - logprobs[i][1].at("logprob").get<double>();
+    if (gap < 1e-3) break;
+    ASSERT_EQ(top[0].id, tokens[i]) << "token " << i;
+    if (i + 1 < tokens.size()) logits = session.decode(tokens[i]);
+  }
+}
+
+TEST_P(Golden, AnyChunkSizeAndThreadCountGiveTheSameBits) {
+  Session whole = f32_session(model_, 1);
+  const auto pictures = encode(whole, *model_, images_);
+  const auto logits = whole.prefill(ids_, pictures);
+  const std::vector<float> expected(logits.begin(), logits.end());
+  const auto next = whole.decode(ids_[0]);
+  const std::vector<float> expected_next(next.begin(), next.end());
+  const std::pair<int, std::int64_t> settings[] = {{2, 1}, {3, 2}, {5, 7}, {2, 16}, {1, 33}, {2, 64}};
+  for (const auto& [threads, chunk] : settings) {
+    SCOPED_TRACE(std::to_string(threads) + " threads, chunks of " + std::to_string(chunk));
+    Session session = f32_session(model_, threads, chunk);
+    const auto same = encode(session, *model_, images_);
+    for (std::size_t i = 0; i < same.size(); ++i) {
+      ASSERT_EQ(std::memcmp(same[i].level(0), pictures[i].level(0),
+                            static_cast<std::size_t>(same[i].tokens() * width()) * sizeof(float)),
+                0);
+    }
+    const auto got = session.prefill(ids_, same);
+    ASSERT_EQ(std::memcmp(got.data(), expected.data(), expected.size() * sizeof(float)), 0);
+    const auto got_next = session.decode(ids_[0]);
+    ASSERT_EQ(std::memcmp(got_next.data(), expected_next.data(), expected_next.size() * sizeof(float)), 0);
+  }
+}
+
+std::vector<GoldenCase> all_cases() {
+  std::vector<GoldenCase> cases;
+  for (const char* checkpoint : {"dense", "untied", "shapes-vl"}) {
+    for (const char* name : {"text", "system", "one", "two", "between", "tall", "turned", "turns"}) {
+      cases.push_back({checkpoint, name});
+    }
+  }
+  return cases;
+}
+
+INSTANTIATE_TEST_SUITE_P(Cases, Golden, ::testing::ValuesIn(all_cases()), [](const auto& info) {
+  std::string name = info.param.checkpoint + "_" + info.param.name;
+  std::replace(name.begin(), name.end(), '-', '_');
+  return name;
+});
+
+}  // namespace
+}  // namespace tessera::testing
