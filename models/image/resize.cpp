@@ -171,8 +171,13 @@ Image resize_bicubic(const Image& image, ImageSize size) {
   check_pixels(image);
   if (size.width == image.width && size.height == image.height) return image;
   if (size.width == image.width) return resize_height(image, size.height);
-  Image narrow = resize_width(image, size.width);
-  return size.height == image.height ? narrow : resize_height(narrow, size.height);
+  if (size.height == image.height) return resize_width(image, size.width);
+  const std::int64_t lost_rows = std::int64_t{image.height} - size.height;
+  const std::int64_t lost_columns = std::int64_t{image.width} - size.width;
+  if (lost_rows > 0 && lost_rows > 2 * lost_columns) {
+    return resize_width(resize_height(image, size.height), size.width);
+  }
+  return resize_height(resize_width(image, size.width), size.height);
 }
 
 }  // namespace tessera
