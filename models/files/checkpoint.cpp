@@ -4,6 +4,7 @@
 #include <filesystem>
 #include <functional>
 #include <numeric>
+#include <tuple>
 #include <utility>
 
 #include "models/files/safetensors.h"
@@ -32,7 +33,7 @@ Checkpoint::Checkpoint(std::string path, std::vector<Buffer> memory, std::vector
   }
 }
 
-const CheckpointEntry* Checkpoint::lookup(std::string_view name) const {
+const Checkpoint::Entry* Checkpoint::lookup(std::string_view name) const {
   const auto at = std::lower_bound(by_name_.begin(), by_name_.end(), name,
                                    [&](std::size_t i, std::string_view n) { return entries_[i].name < n; });
   return at == by_name_.end() || entries_[*at].name != name ? nullptr : &entries_[*at];

@@ -18,21 +18,19 @@ namespace tessera {
 // More tensors than this, in one file or in all shards together, are refused (reliability.md §3.0).
 inline constexpr std::size_t kMaxTensors = 65536;
 
-struct TESSERA_API CheckpointEntry {
-  std::string name;   // as in the file; it may hold control characters: escape() before printing
-  std::string file;   // path of the file that holds it
-  std::string dtype;  // as the file spells it, "BF16"
-  Shape shape;
-  std::span<const std::byte> bytes;
-  // Dense, over `bytes`. Absent when the dtype serves no weight (F64, I64, BOOL …).
-  // The data may be UNALIGNED: a file need not align it, so read it with memcpy or unaligned loads.
-  std::optional<TensorView> view;
-};
-
 // Owns the mappings: views and entries live as long as the Checkpoint.
 class TESSERA_API Checkpoint {
  public:
-  using Entry = CheckpointEntry;
+  struct Entry {
+    std::string name;   // as in the file; it may hold control characters: escape() before printing
+    std::string file;   // path of the file that holds it
+    std::string dtype;  // as the file spells it, "BF16"
+    Shape shape;
+    std::span<const std::byte> bytes;
+    // Dense, over `bytes`. Absent when the dtype serves no weight (F64, I64, BOOL …).
+    // The data may be UNALIGNED: a file need not align it, so read it with memcpy or unaligned loads.
+    std::optional<TensorView> view;
+  };
 
   // For readers of a format. `memory` holds the bytes that the entries point into.
   // Throws Error{kModel} when two entries have one name, naming both files.

@@ -36,13 +36,15 @@ struct Grid {
 
 // values is [grid.patches()][3 · temporal_patch_size · patch_size²].
 // Rows come in groups of merge_size² that become one token: windows in raster order, patches in raster order
-// within one, time outermost. Columns: channel, frame, y, x, as in the flattened weight of the patch convolution.
+// within one, time outermost. Columns: channel, frame, y, x, as in the flattened weight of the patch
+// convolution.
 struct Patches {
   Grid grid;
   std::vector<float> values;
 };
 
-// How 8-bit samples become floats. Both are (x/255 − mean)/std; they round differently, and the reference uses both.
+// How 8-bit samples become floats. Both are (x/255 − mean)/std; they round differently, and the reference
+// uses both.
 enum class Normalization {
   kImage,  // Pillow backend: f32(x · (1/255)) first, then − mean and / std in f32
   kVideo,  // fused: (x − 255·mean) / (255·std) in f32
