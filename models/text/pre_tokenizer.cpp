@@ -28,7 +28,8 @@ std::size_t skip(std::string_view text, std::size_t at, CharClass wanted) {
   return at;
 }
 
-// ASCII lower case; U+017F (long s) folds to s, the only other character that folds to one of s t r e v m l d.
+// ASCII lower case; U+017F (long s) folds to s, the only other character that folds to one of s t r e v m l
+// d.
 char fold(char32_t c) {
   if (c == 0x17F) return 's';
   if (c >= 'A' && c <= 'Z') return static_cast<char>(c + 32);

@@ -10,9 +10,9 @@ namespace tessera {
 inline constexpr std::string_view kQwenPattern =
     R"((?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+)";
 
-// End of the piece that begins at text[begin]: the first alternative of kQwenPattern that matches there. Every
-// position matches one, so the pieces [0, e1), [e1, e2) … cover the text. Linear in the piece, no recursion.
-// text is valid UTF-8 and begin < text.size() is the start of a character.
+// End of the piece that begins at text[begin]: the first alternative of kQwenPattern that matches there.
+// Every position matches one, so the pieces [0, e1), [e1, e2) … cover the text. Linear in the piece, no
+// recursion. text is valid UTF-8 and begin < text.size() is the start of a character.
 std::size_t piece_end(std::string_view text, std::size_t begin);
 
 }  // namespace tessera

@@ -13,6 +13,7 @@
 #include <span>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 #include "tensor/api.h"
@@ -29,8 +30,8 @@ enum class SpecialTokens {
 enum class SkipSpecial { kNo, kYes };
 
 // Limits on what a file may hold; ids lie below kMaxTokens. Qwen3-VL has 151,669 tokens and 151,387 merges.
-inline constexpr std::size_t kMaxTokens = std::size_t{1} << 22;
-inline constexpr std::size_t kMaxMerges = std::size_t{1} << 22;
+inline constexpr std::size_t kMaxTokens = std::size_t{1} << 20;
+inline constexpr std::size_t kMaxMerges = std::size_t{1} << 20;
 inline constexpr std::size_t kMaxAddedTokens = 65536;
 // The longest text that encode accepts, 16 MiB (reliability.md §3.0).
 inline constexpr std::size_t kMaxTextBytes = std::size_t{16} << 20;
@@ -44,8 +45,8 @@ struct AddedToken {
 
 // A vocabulary as files store it.
 struct TokenizerParts {
-  // Index: id. In the byte alphabet ("Ġworld"); empty where the id has no token of its own, ignored where it is
-  // that of an added token.
+  // Index: id. In the byte alphabet ("Ġworld"); empty where the id has no token of its own, ignored where it
+  // is that of an added token.
   std::vector<std::string> tokens;
   // By falling priority: "left right", both in the byte alphabet.
   std::vector<std::string> merges;
@@ -62,9 +63,9 @@ class TESSERA_API Tokenizer {
   // malformed, kUnsupported for a valid tokenizer of another kind.
   static Tokenizer from_folder(const std::string& directory);
 
-  // Error{kModel}, file = parts.source: a duplicate token, a character outside the byte alphabet, a byte without
-  // a token, a merge that is malformed, a duplicate or names an unknown token, an empty or duplicate added
-  // token, an id or a count over its limit.
+  // Error{kModel}, file = parts.source: a duplicate token, a character outside the byte alphabet, a byte
+  // without a token, a merge that is malformed, a duplicate or names an unknown token, an empty or duplicate
+  // added token, an id or a count over its limit.
   explicit Tokenizer(const TokenizerParts& parts);
 
   // Ill-formed UTF-8 becomes U+FFFD, one for each maximal subpart (find_invalid_utf8 tells where). Of added
@@ -97,10 +98,11 @@ class TESSERA_API Tokenizer {
 };
 
 // The control tokens without which Qwen3-VL cannot be prompted (reliability.md, row T8).
-inline constexpr std::string_view kControlTokens[] = {"<|im_start|>",     "<|im_end|>",    "<|vision_start|>",
+inline constexpr std::string_view kControlTokens[] = {"<|im_start|>",   "<|im_end|>",    "<|vision_start|>",
                                                       "<|vision_end|>", "<|image_pad|>", "<|video_pad|>"};
 
-// Text from tokens that come one by one. What it returns, put together, is what decode returns for all of them.
+// Text from tokens that come one by one. What it returns, put together, is what decode returns for all of
+// them.
 class TESSERA_API Detokenizer {
  public:
   Detokenizer(Tokenizer tokenizer, SkipSpecial skip) : tokenizer_(std::move(tokenizer)), skip_(skip) {}

@@ -125,8 +125,17 @@ std::string replace_invalid(std::string_view text) {
 void append_nfc(std::string_view text, std::string& out) {
   if (std::all_of(text.begin(), text.end(), below_u0300)) {
     out += text;
-  } else {
-    append_normalized(text, out);
+    return;
+  }
+  // utf8proc 2.8 drops U+11A7 after a Hangul syllable, as if it were the final consonant number 0. It
+  // composes with nothing on either side, so the text can be cut around it.
+  constexpr std::string_view cut = "\xE1\x86\xA7";
+  for (;;) {
+    const std::size_t at = text.find(cut);
+    append_normalized(text.substr(0, at), out);
+    if (at == std::string_view::npos) return;
+    out += cut;
+    text.remove_prefix(at + cut.size());
   }
 }
 

@@ -17,7 +17,7 @@ enum class SequenceKind : std::uint8_t {
 };
 struct Sequence {
   SequenceKind kind;
-  std::uint8_t bytes;    // 1 … 4
+  std::uint8_t bytes;   // 1 … 4
   char32_t code_point;  // U+FFFD unless valid
 };
 
