@@ -164,10 +164,12 @@ bool decode_rows(PngDecoder& decoder, Image& image) {
   if (setjmp(decoder.jump) != 0) return false;
   png_structp png = decoder.png;
   png_set_read_fn(png, &decoder, on_read);
-  png_set_user_limits(png, kMaxChunk, kMaxChunk);  // ours are checked before
-  png_set_benign_errors(png, 0);                   // too much data is an error too
-  png_set_keep_unknown_chunks(png, PNG_HANDLE_CHUNK_NEVER, nullptr,
-                              -1);  // text, profiles, gamma: never inflated
+  // Sizes are checked before, and the chunks that libpng would keep in memory are skipped.
+  png_set_user_limits(png, kMaxChunk, kMaxChunk);
+  png_set_chunk_malloc_max(png, 0);
+  png_set_keep_unknown_chunks(png, PNG_HANDLE_CHUNK_NEVER, nullptr, -1);
+  // Data past the picture's end is an error too.
+  png_set_benign_errors(png, 0);
   png_read_info(png, decoder.info);
   set_transformations(decoder);
   const int passes = png_set_interlace_handling(png);

@@ -77,5 +77,22 @@ TEST(Golden, ResizedPixelsAreTheReferences) {
   EXPECT_GE(compared, 11);
 }
 
+TEST(Golden, MoreDecodedPixelsAreTheReferences) {
+  for (const auto& row : lines(testing::golden("images/more/images.jsonl"))) {
+    SCOPED_TRACE(row.dump());
+    const std::string file = row["file"], rgb = row["rgb"];
+    EXPECT_EQ(largest_difference(read_image(find("more/" + file)), read_image(find("more/" + rgb))), 0);
+  }
+}
+
+TEST(Golden, MoreResizedPixelsAreTheReferences) {
+  for (const auto& row : lines(testing::golden("images/more/resize.jsonl"))) {
+    SCOPED_TRACE(row.dump());
+    const std::string file = row["file"], resized = row["resized"];
+    const Image image = resize_bicubic(read_image(find(file)), {row["size"][0], row["size"][1]});
+    EXPECT_EQ(largest_difference(image, read_image(find("more/" + resized))), 0);
+  }
+}
+
 }  // namespace
 }  // namespace tessera
