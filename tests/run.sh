@@ -8,12 +8,12 @@ exec </dev/null
 
 examples/setup.sh tests
 
-# Threads that wait must not spin: several tests share the cores.
-export OMP_WAIT_POLICY=passive
+export CTEST_PARALLEL_LEVEL
+CTEST_PARALLEL_LEVEL=$(nproc)
 if command -v ccache >/dev/null; then
   export CMAKE_C_COMPILER_LAUNCHER=ccache CMAKE_CXX_COMPILER_LAUNCHER=ccache
 fi
 
 cmake --preset release -DTESSERA_WERROR=ON
 cmake --build --preset release
-exec ctest --preset release -C all-builds -j "$(nproc)"
+exec ctest --preset release -C all-builds

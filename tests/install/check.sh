@@ -19,7 +19,7 @@ find "$prefix/include/tessera" -name '*.h' | while read -r header; do
 done
 
 echo "find_package"
-cmake -S "$root/examples/find_package" -B "$work/app" -DCMAKE_PREFIX_PATH="$prefix"
+cmake -G Ninja -S "$root/examples/find_package" -B "$work/app" -DCMAKE_PREFIX_PATH="$prefix"
 cmake --build "$work/app"
 "$work/app/app"
 
