@@ -1,5 +1,5 @@
 // Describes a picture's memory, and shows how tessera reports a shape that cannot be.
-#include <cstdint>
+#include <cstddef>
 #include <iostream>
 #include <vector>
 
