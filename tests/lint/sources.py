@@ -117,9 +117,15 @@ def sizes(root):
 
 
 def format(root, clang_format):
+    """Every file is as clang-format leaves it; the first place of each that is not."""
     files = [name for name, _ in sources(root, FOLDERS) if not name.endswith(".inc")]
     run = subprocess.run([clang_format, "--dry-run", *files], cwd=root, capture_output=True, text=True)
-    yield from (line for line in run.stderr.splitlines() if re.match(r"\S+:\d+:\d+:", line))
+    first = {}
+    for found in re.finditer(r"^([^\s:]+):\d+(?=:\d+: )", run.stderr, re.M):
+        first.setdefault(found[1], f"{found[0]}: not as {pathlib.Path(clang_format).name} leaves it")
+    yield from first.values()
+    if run.returncode:
+        yield run.stderr
 
 
 RULES = {rule.__name__: rule for rule in (layers, sealed, public_headers, words, sizes, format)}
