@@ -64,6 +64,12 @@ struct F32 {
     const __m128 two = _mm_max_ps(four, _mm_movehl_ps(four, four));
     return _mm_cvtss_f32(_mm_max_ss(two, _mm_movehdup_ps(two)));
   }
+  // Of kLanes pairs the first elements and the second ones, widened, exactly.
+  static void load_bf16_pairs(const std::uint16_t* p, F32& first, F32& second) {
+    const __m256i pairs = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(p));
+    first = {_mm256_castsi256_ps(_mm256_slli_epi32(pairs, 16))};
+    second = {_mm256_castsi256_ps(_mm256_and_si256(pairs, _mm256_set1_epi32(-65536)))};
+  }
 
  private:
   static __m256i mask(std::int64_t n) {

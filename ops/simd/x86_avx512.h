@@ -57,6 +57,11 @@ struct F32 {
     return _mm_cvtss_f32(_mm_add_ss(two, _mm_movehdup_ps(two)));
   }
   float largest() const { return _mm512_reduce_max_ps(v); }
+  static void load_bf16_pairs(const std::uint16_t* p, F32& first, F32& second) {
+    const __m512i pairs = _mm512_loadu_si512(p);
+    first = {_mm512_castsi512_ps(_mm512_slli_epi32(pairs, 16))};
+    second = {_mm512_castsi512_ps(_mm512_and_si512(pairs, _mm512_set1_epi32(-65536)))};
+  }
 
  private:
   static __mmask16 mask(std::int64_t n) { return static_cast<__mmask16>((1u << n) - 1); }
