@@ -46,8 +46,15 @@ class TracedIterator {
 // The SAX handler behind both parse functions: builds the document under the limits.
 class Builder {
  public:
-  Builder(std::string_view text, const std::string& file, std::size_t file_offset, const JsonMember* member)
-      : text_(text), file_(file), file_offset_(file_offset), member_(member), read_(text.data()) {}
+  // With `member`: parse_json_members, where max_values counts within one member.
+  Builder(std::string_view text, const std::string& file, std::size_t max_values,
+          const JsonMember* member = nullptr, std::size_t file_offset = 0)
+      : text_(text),
+        file_(file),
+        max_values_(max_values),
+        member_(member),
+        file_offset_(file_offset),
+        read_(text.data()) {}
 
   json run() {
     if (text_.empty()) throw Error(ErrorCode::kModel, file_, "", "empty file");
@@ -101,9 +108,7 @@ class Builder {
 
   // Puts a value where the document continues.
   json* add(json&& value) {
-    if (member_ && ++values_ > kMaxMemberValues) {
-      fail_here("more than " + std::to_string(kMaxMemberValues) + " values");
-    }
+    if (values_++ == max_values_) fail_here("more than " + std::to_string(max_values_) + " values");
     if (open_.empty()) {
       if (member_ && !value.is_object()) {
         fail_here("got " + describe(value) + ", expected an object");
@@ -170,12 +175,13 @@ class Builder {
 
   std::string_view text_;
   const std::string& file_;
-  std::size_t file_offset_;
+  std::size_t max_values_;
   const JsonMember* member_;  // null: the whole document is kept
-  const char* read_;          // one past the byte that the parser read last
+  std::size_t file_offset_;
+  const char* read_;  // one past the byte that the parser read last
   json root_;
   std::vector<Level> open_;
-  std::size_t values_ = 0;  // within the current outermost member
+  std::size_t values_ = 0;
 };
 
 Buffer map_text(const std::string& path, std::size_t max_bytes) {
@@ -234,18 +240,18 @@ std::string read_text_file(const std::string& path, std::size_t max_bytes) {
   return std::string(text_of(map_text(path, max_bytes)));
 }
 
-json parse_json(std::string_view text, const std::string& file) {
-  return Builder(text, file, 0, nullptr).run();
+json parse_json(std::string_view text, const std::string& file, std::size_t max_values) {
+  return Builder(text, file, max_values).run();
 }
 
 json read_json_file(const std::string& path, std::size_t max_bytes) {
   const Buffer file = map_text(path, max_bytes);
-  return parse_json(text_of(file), path);
+  return parse_json(text_of(file), path, max_bytes / 64);
 }
 
 void parse_json_members(std::string_view text, const std::string& file, std::size_t file_offset,
                         const JsonMember& member) {
-  Builder(text, file, file_offset, &member).run();
+  Builder(text, file, kMaxMemberValues, &member, file_offset).run();
 }
 
 std::string describe(const json& value) {

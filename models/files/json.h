@@ -26,9 +26,15 @@ inline constexpr std::size_t kMaxTokenizerBytes = std::size_t{256} << 20;
 std::string read_text_file(const std::string& path, std::size_t max_bytes);
 
 // One document with nothing but white space after it. Refused: a byte order mark, NUL, invalid UTF-8,
-// duplicate keys, numbers that overflow a double, NaN and Infinity literals, nesting deeper than
-// kMaxJsonDepth (while parsing, so the result is safe to copy and to destroy). `file` is for messages.
-nlohmann::json parse_json(std::string_view text, const std::string& file);
+// duplicate keys, numbers that overflow a double, NaN and Infinity literals, more than max_values values, and
+// nesting deeper than kMaxJsonDepth (while parsing, so the result is safe to copy and to destroy). `file` is
+// for messages.
+inline constexpr std::size_t kMaxJsonValues = std::size_t{4} << 20;
+nlohmann::json parse_json(std::string_view text, const std::string& file,
+                          std::size_t max_values = kMaxJsonValues);
+
+// parse_json of a file. It may hold one value for each 64 bytes of max_bytes: an empty array takes that much
+// memory and two bytes of text.
 nlohmann::json read_json_file(const std::string& path, std::size_t max_bytes);
 
 // As parse_json for a document that must be an object, without keeping it: `member` is called with each

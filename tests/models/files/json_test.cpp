@@ -54,6 +54,13 @@ TEST(Json, RefusesDeepNestingWhileParsing) {
   EXPECT_TESSERA_ERROR(parse_json(std::string(10'000'000, '['), "f"), kModel, "nesting deeper than 64");
 }
 
+TEST(Json, LimitsTheNumberOfValues) {
+  EXPECT_NO_THROW(parse_json("[1, [], {}]", "f", 4));
+  EXPECT_TESSERA_ERROR(parse_json("[1, [], {}]", "f", 3), kModel, "column 9", "more than 3 values");
+  const TempDir dir;
+  EXPECT_TESSERA_ERROR(read_json_file(dir.write("f", "[[],[],[]]"), 192), kModel, "more than 3 values");
+}
+
 TEST(Json, KeepsWhatTheFileSays) {
   const auto value = parse_json(R"({"b": [1, -2, 3.5, true, null, "\u00e9"], "a": {"c": {}}})", "f");
   EXPECT_EQ(value, (nlohmann::json{{"a", {{"c", nlohmann::json::object()}}},

@@ -1,0 +1,69 @@
+#include "models/files/checkpoint.h"
+
+#include <algorithm>
+#include <filesystem>
+#include <functional>
+#include <numeric>
+#include <tuple>
+#include <utility>
+
+#include "models/files/safetensors.h"
+#include "tensor/error.h"
+
+namespace tessera {
+
+Checkpoint::Checkpoint(std::string path, std::vector<Buffer> memory, std::vector<Entry> entries,
+                       std::vector<std::string> warnings)
+    : path_(std::move(path)),
+      memory_(std::move(memory)),
+      entries_(std::move(entries)),
+      warnings_(std::move(warnings)),
+      by_name_(entries_.size()) {
+  std::iota(by_name_.begin(), by_name_.end(), std::size_t{0});
+  std::sort(by_name_.begin(), by_name_.end(), [&](std::size_t a, std::size_t b) {
+    return std::tie(entries_[a].name, a) < std::tie(entries_[b].name, b);
+  });
+  const auto twin = std::adjacent_find(by_name_.begin(), by_name_.end(), [&](std::size_t a, std::size_t b) {
+    return entries_[a].name == entries_[b].name;
+  });
+  if (twin != by_name_.end()) {
+    const Entry& first = entries_[*twin];
+    const Entry& second = entries_[*(twin + 1)];
+    throw Error(ErrorCode::kModel, second.file, second.name, "the same tensor is also in " + first.file);
+  }
+}
+
+const Checkpoint::Entry* Checkpoint::lookup(std::string_view name) const {
+  const auto at = std::lower_bound(by_name_.begin(), by_name_.end(), name,
+                                   [&](std::size_t i, std::string_view n) { return entries_[i].name < n; });
+  return at == by_name_.end() || entries_[*at].name != name ? nullptr : &entries_[*at];
+}
+
+const TensorView* Checkpoint::find(std::string_view name) const {
+  const Entry* const entry = lookup(name);
+  if (!entry) return nullptr;
+  if (!entry->view) {
+    throw Error(ErrorCode::kUnsupported, entry->file, entry->name,
+                "dtype cannot be used for a weight (got " + entry->dtype + ", expected F32, F16 or BF16)");
+  }
+  return &*entry->view;
+}
+
+void Checkpoint::drop_pages(const TensorView& view) const {
+  for (const Buffer& buffer : memory_) {
+    const std::less_equal<const std::byte*> not_after;
+    if (!not_after(buffer.data(), view.data) || !not_after(view.data, buffer.data() + buffer.size()))
+      continue;
+    buffer.drop_pages(static_cast<std::size_t>(view.data - buffer.data()),
+                      static_cast<std::size_t>(dense_bytes(view.dtype, view.shape)));
+    return;
+  }
+}
+
+std::unique_ptr<Checkpoint> open_checkpoint(const std::string& path) {
+  std::error_code status;
+  return std::filesystem::is_directory(path, status) ? open_safetensors_folder(path)
+                                                     : open_safetensors_file(path);
+}
+
+}  // namespace tessera

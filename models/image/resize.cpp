@@ -1,0 +1,183 @@
+#include "models/image/resize.h"
+
+#include <algorithm>
+#include <cmath>
+#include <string>
+#include <utility>
+
+#include "models/image/limits.h"
+#include "tensor/error.h"
+
+namespace tessera {
+namespace {
+
+constexpr std::int64_t kMaxArea = std::int64_t{1} << 40;
+constexpr int kMaxFactor = 4096;
+constexpr std::uint64_t kMaxAspect = 200;  // MAX_RATIO of the reference
+constexpr int kFractionBits = 22;  // 32 − 8 bits of sample − 2 bits that a negative lobe may overshoot
+constexpr std::int32_t kHalf = 1 << (kFractionBits - 1);
+constexpr std::size_t kChannels = 3;
+
+[[noreturn]] void usage(const std::string& field, const std::string& reason) {
+  throw Error(ErrorCode::kUsage, "", field, reason);
+}
+
+// nearbyint in the default rounding mode is Python's round: half to even.
+std::int64_t nearest_multiple(int side, int factor) {
+  return static_cast<std::int64_t>(std::nearbyint(static_cast<double>(side) / factor)) * factor;
+}
+
+double cubic(double x) {
+  constexpr double kA = -0.5;
+  x = std::abs(x);
+  if (x < 1.0) return ((kA + 2.0) * x - (kA + 3.0)) * x * x + 1;
+  if (x < 2.0) return (((x - 5) * x + 8) * x - 4) * kA;
+  return 0.0;
+}
+
+// Output sample o is the sum over k of weights[o · taps + k] · input[first[o] + k]. Rows are padded with
+// weights of zero, and first moved down where needed, so that every row has the same number of taps inside
+// the input.
+struct Filter {
+  int taps = 0;
+  std::vector<int> first;
+  std::vector<std::int32_t> weights;
+};
+
+Filter make_filter(int in, int out) {
+  const double scale = static_cast<double>(in) / out;
+  const double filter_scale = std::max(scale, 1.0);
+  const double support = 2.0 * filter_scale;
+  Filter filter;
+  filter.taps = std::min(in, static_cast<int>(std::ceil(support)) * 2 + 1);
+  const auto taps = static_cast<std::size_t>(filter.taps);
+  filter.first.resize(static_cast<std::size_t>(out));
+  filter.weights.resize(static_cast<std::size_t>(out) * taps);
+  std::vector<double> row(taps);
+  for (int o = 0; o < out; ++o) {
+    const double center = (o + 0.5) * scale;
+    const int low = std::max(0, static_cast<int>(center - support + 0.5));
+    const int high = std::min(in, static_cast<int>(center + support + 0.5));
+    double sum = 0;
+    for (int j = low; j < high; ++j) {
+      row[static_cast<std::size_t>(j - low)] = cubic((j - center + 0.5) * (1.0 / filter_scale));
+      sum += row[static_cast<std::size_t>(j - low)];
+    }
+    const int first = std::min(low, in - filter.taps);
+    filter.first[static_cast<std::size_t>(o)] = first;
+    std::int32_t* weights = &filter.weights[static_cast<std::size_t>(o) * taps];
+    for (int j = low; j < high; ++j) {
+      const double w = row[static_cast<std::size_t>(j - low)] / sum * (1 << kFractionBits);
+      weights[j - first] = static_cast<std::int32_t>(w < 0 ? w - 0.5 : w + 0.5);
+    }
+  }
+  return filter;
+}
+
+std::uint8_t to_sample(std::int32_t sum) {
+  return static_cast<std::uint8_t>(std::clamp(sum >> kFractionBits, 0, 255));
+}
+
+Image resize_width(const Image& image, int width) {
+  const Filter filter = make_filter(image.width, width);
+  Image out{width, image.height, {}, image.warnings};
+  out.rgb.resize(static_cast<std::size_t>(width) * static_cast<std::size_t>(image.height) * kChannels);
+  std::uint8_t* to = out.rgb.data();
+  for (int y = 0; y < image.height; ++y) {
+    const std::uint8_t* row =
+        image.rgb.data() + static_cast<std::size_t>(y) * static_cast<std::size_t>(image.width) * kChannels;
+    const std::int32_t* weights = filter.weights.data();
+    for (int x = 0; x < width; ++x, to += kChannels, weights += filter.taps) {
+      const std::uint8_t* from =
+          row + static_cast<std::size_t>(filter.first[static_cast<std::size_t>(x)]) * kChannels;
+      std::int32_t r = kHalf, g = kHalf, b = kHalf;
+      for (int k = 0; k < filter.taps; ++k, from += kChannels) {
+        r += weights[k] * from[0];
+        g += weights[k] * from[1];
+        b += weights[k] * from[2];
+      }
+      to[0] = to_sample(r);
+      to[1] = to_sample(g);
+      to[2] = to_sample(b);
+    }
+  }
+  return out;
+}
+
+// Columns go in blocks whose sums stay in registers and L1.
+Image resize_height(const Image& image, int height) {
+  constexpr std::size_t kBlock = 256;
+  const Filter filter = make_filter(image.height, height);
+  const std::size_t pitch = static_cast<std::size_t>(image.width) * kChannels;
+  Image out{image.width, height, {}, image.warnings};
+  out.rgb.resize(pitch * static_cast<std::size_t>(height));
+  for (std::size_t y = 0; y < static_cast<std::size_t>(height); ++y) {
+    const std::uint8_t* top = image.rgb.data() + static_cast<std::size_t>(filter.first[y]) * pitch;
+    const std::int32_t* weights = &filter.weights[y * static_cast<std::size_t>(filter.taps)];
+    for (std::size_t x = 0; x < pitch; x += kBlock) {
+      const std::size_t n = std::min(kBlock, pitch - x);
+      std::int32_t sums[kBlock];
+      std::fill_n(sums, n, kHalf);
+      for (std::size_t k = 0; k < static_cast<std::size_t>(filter.taps); ++k) {
+        const std::int32_t weight = weights[k];
+        const std::uint8_t* from = top + k * pitch + x;
+        for (std::size_t i = 0; i < n; ++i) sums[i] += weight * from[i];
+      }
+      std::uint8_t* to = &out.rgb[y * pitch + x];
+      for (std::size_t i = 0; i < n; ++i) to[i] = to_sample(sums[i]);
+    }
+  }
+  return out;
+}
+
+}  // namespace
+
+ImageSize smart_resize(ImageSize size, const ResizeRule& rule) {
+  if (size.width < 1 || size.height < 1) usage("size", "a side is not positive");
+  if (rule.factor < 1 || rule.factor > kMaxFactor) {
+    usage("factor", "out of range (got " + std::to_string(rule.factor) + ", expected 1 to " +
+                        std::to_string(kMaxFactor) + ")");
+  }
+  if (rule.min_pixels < 1 || rule.max_pixels < rule.min_pixels || rule.max_pixels > kMaxArea) {
+    usage("min_pixels, max_pixels", "out of range (got " + std::to_string(rule.min_pixels) + " and " +
+                                        std::to_string(rule.max_pixels) +
+                                        ", expected 1 <= min <= max <= 2^40)");
+  }
+  check_aspect(size, kMaxAspect, "", "");
+  const std::int64_t factor = rule.factor;
+  std::int64_t height = nearest_multiple(size.height, rule.factor);
+  std::int64_t width = nearest_multiple(size.width, rule.factor);
+  const double area = static_cast<double>(size.height) * size.width;
+  if (height * width > rule.max_pixels) {
+    const double beta = std::sqrt(area / static_cast<double>(rule.max_pixels));
+    const auto reduced = [&](int side) {
+      return std::max(factor, static_cast<std::int64_t>(std::floor(side / beta / rule.factor)) * factor);
+    };
+    height = reduced(size.height);
+    width = reduced(size.width);
+  } else if (height * width < rule.min_pixels) {
+    const double beta = std::sqrt(static_cast<double>(rule.min_pixels) / area);
+    const auto enlarged = [&](int side) {
+      return static_cast<std::int64_t>(std::ceil(side * beta / rule.factor)) * factor;
+    };
+    height = enlarged(size.height);
+    width = enlarged(size.width);
+  }
+  return {static_cast<int>(width), static_cast<int>(height)};
+}
+
+Image resize_bicubic(const Image& image, ImageSize size) {
+  if (size.width < 1 || size.height < 1) usage("size", "a side is not positive");
+  check_pixels(image);
+  if (size.width == image.width && size.height == image.height) return image;
+  if (size.width == image.width) return resize_height(image, size.height);
+  if (size.height == image.height) return resize_width(image, size.width);
+  const std::int64_t lost_rows = std::int64_t{image.height} - size.height;
+  const std::int64_t lost_columns = std::int64_t{image.width} - size.width;
+  if (lost_rows > 0 && lost_rows > 2 * lost_columns) {
+    return resize_width(resize_height(image, size.height), size.width);
+  }
+  return resize_height(resize_width(image, size.width), size.height);
+}
+
+}  // namespace tessera
