@@ -192,7 +192,7 @@ std::shared_ptr<const Plan> PlanCache::get(const Graph& graph) {
   const std::uint64_t hash = graph.structural_hash();
   auto found = entries_.find(hash);
   if (found == entries_.end()) {
-    if (entries_.size() >= capacity_) {
+    if (!entries_.empty() && entries_.size() >= capacity_) {
       entries_.erase(std::min_element(entries_.begin(), entries_.end(), [](const auto& a, const auto& b) {
         return a.second.last_use < b.second.last_use;
       }));
