@@ -140,7 +140,7 @@ struct AttentionRow {
 };
 
 constexpr AttentionRow kTable[] = {
-#define TESSERA_KERNEL(level, cache, function) \
+#define TESSERA_KERNEL(level, function, cache) \
   {IsaLevel::level, DType::cache, #function, run_causal<function>, run_segment<function>},
 #include "ops/attention/kernels.inc"
 #undef TESSERA_KERNEL

@@ -43,7 +43,7 @@ static constexpr std::int64_t attention_workspace_floats(std::int64_t dim) {
          kAttentionRows * kAttentionLanes + 3 * (kAttentionRows + kAttentionLanes);
 }
 
-#define TESSERA_KERNEL(level, cache, function) void function(const AttentionBlock& block) noexcept;
+#define TESSERA_KERNEL(level, function, cache) void function(const AttentionBlock& block) noexcept;
 #include "ops/attention/kernels.inc"
 #undef TESSERA_KERNEL
 

@@ -51,7 +51,7 @@ constexpr std::size_t blas_workspace(const MatmulExtents& e) {
   return static_cast<std::size_t>(kBlasRows * (e.k + e.columns)) * sizeof(float);
 }
 
-#define TESSERA_KERNEL(level, format, min_rows, workspace, function) \
+#define TESSERA_KERNEL(level, function, format, min_rows, workspace) \
   void function(const MatmulTile& tile) noexcept;
 #include "ops/matmul/kernels.inc"
 #undef TESSERA_KERNEL

@@ -99,7 +99,7 @@ struct MatmulKernel {
 };
 
 constexpr MatmulKernel kKernels[] = {
-#define TESSERA_KERNEL(level, format, min_rows, workspace, function) \
+#define TESSERA_KERNEL(level, function, format, min_rows, workspace) \
   {IsaLevel::level, WeightFormat::format, min_rows, workspace, #function, run<function>},
 #include "ops/matmul/kernels.inc"
 #undef TESSERA_KERNEL
