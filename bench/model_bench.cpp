@@ -1,0 +1,345 @@
+// tessera-bench: how fast a whole model runs, beside the limits of this machine measured in the same run.
+#include <sys/resource.h>
+#include <unistd.h>
+
+#include <CLI/CLI.hpp>
+#include <algorithm>
+#include <charconv>
+#include <chrono>
+#include <cstdio>
+#include <fstream>
+#include <functional>
+#include <random>
+
+#include "bench/plan_cost.h"
+#include "bench/report.h"
+#include "bench/synthetic.h"
+#include "models/qwen3vl/session.h"
+#include "tensor/error.h"
+#include "tensor/threads.h"
+
+namespace {
+
+using namespace tessera;
+using bench::ReportRow;
+using bench::Sample;
+
+struct ImageSize {
+  int width = 0, height = 0;
+};
+
+struct Options {
+  std::string path, synthetic, type = "bf16", format = "md";
+  std::int64_t prompt = 512, generate = 64;
+  std::vector<std::int64_t> depths;
+  std::vector<ImageSize> sizes;
+  std::vector<int> threads{available_threads()};
+  int repetitions = 5;
+
+  // Rows of the KV cache that the tests need.
+  std::int64_t context() const {
+    const std::int64_t deepest = depths.empty() ? 0 : *std::max_element(depths.begin(), depths.end());
+    return std::max({prompt, deepest + generate * (repetitions + 1), std::int64_t{1}});
+  }
+};
+
+[[noreturn]] void usage_error(const std::string& field, const std::string& got, const std::string& expected) {
+  throw Error(ErrorCode::kUsage, "", field, "not valid (got " + got + ", expected " + expected + ")");
+}
+
+// "512x512,640x480"; "0" for none.
+std::vector<ImageSize> parse_sizes(const std::vector<std::string>& texts) {
+  std::vector<ImageSize> sizes;
+  if (texts.size() == 1 && texts[0] == "0") return sizes;
+  for (const std::string& text : texts) {
+    constexpr int kMostPixels = 16384;
+    ImageSize size;
+    const char* const end = text.data() + text.size();
+    auto at = std::from_chars(text.data(), end, size.width);
+    if (at.ec == std::errc() && at.ptr != end && *at.ptr == 'x')
+      at = std::from_chars(at.ptr + 1, end, size.height);
+    if (at.ec != std::errc() || at.ptr != end || size.width < 1 || size.height < 1 ||
+        std::max(size.width, size.height) > kMostPixels) {
+      usage_error("--image-size", text, "WIDTHxHEIGHT, sides from 1 to " + std::to_string(kMostPixels));
+    }
+    sizes.push_back(size);
+  }
+  return sizes;
+}
+
+// Adds up what the runs of a session cost, which may be several for one prompt.
+class CostMeter : public StepObserver {
+ public:
+  explicit CostMeter(std::int64_t past) : past_(past) {}
+  void run_begins(const Plan& plan, int) override {
+    const OpCost cost = bench::cost_of_run(plan, past_);
+    total_.bytes += cost.bytes;
+    total_.flops += cost.flops;
+    for (const Step& step : plan.steps()) {
+      if (std::string_view(step.op->name) != "causal_attention") continue;
+      past_ += step.output.desc.shape[0];
+      break;
+    }
+  }
+  OpCost total() const { return total_; }
+
+ private:
+  std::int64_t past_;
+  OpCost total_;
+};
+
+double seconds_of(const std::function<void()>& work) {
+  using Clock = std::chrono::steady_clock;
+  const auto begin = Clock::now();
+  work();
+  return std::chrono::duration<double>(Clock::now() - begin).count();
+}
+
+// Random ids of text: none that stands for a picture.
+std::vector<std::int32_t> random_tokens(std::int64_t count, const qwen3vl::Config& config) {
+  std::mt19937 engine(1);
+  std::uniform_int_distribution<std::int32_t> any(0, static_cast<std::int32_t>(config.text.vocab_size) - 1);
+  std::vector<std::int32_t> ids;
+  while (static_cast<std::int64_t>(ids.size()) < count) {
+    const std::int32_t id = any(engine);
+    if (id != config.image_token_id && id != config.video_token_id) ids.push_back(id);
+  }
+  return ids;
+}
+
+Image noise(const ImageSize& size) {
+  std::mt19937 engine(1);
+  Image image{size.width, size.height, {}, {}};
+  image.rgb.resize(static_cast<std::size_t>(size.width) * static_cast<std::size_t>(size.height) * 3);
+  for (std::uint8_t& value : image.rgb) value = static_cast<std::uint8_t>(engine());
+  return image;
+}
+
+// The tests of one model with one number of threads.
+class Tests {
+ public:
+  Tests(std::shared_ptr<const qwen3vl::Model> model, const Options& options, const Cpu& cpu, int threads)
+      : model_(std::move(model)),
+        options_(options),
+        threads_(threads),
+        session_(model_, {.threads = threads, .context = options.context(), .cpu = cpu}) {}
+
+  std::vector<ReportRow> run() {
+    if (options_.prompt) prompt();
+    if (options_.generate) {
+      generate(0);
+      for (const std::int64_t depth : options_.depths) {
+        if (depth) generate(depth);
+      }
+    }
+    for (const ImageSize& size : options_.sizes) encode(size);
+    return std::move(rows_);
+  }
+
+ private:
+  ReportRow& add_row(const std::string& test, ReportRow::Limit limit) {
+    if (isatty(STDERR_FILENO)) std::fprintf(stderr, "%s, %d threads ...\n", test.c_str(), threads_);
+    rows_.push_back({test, threads_, {}, limit});
+    return rows_.back();
+  }
+
+  void prompt() {
+    ReportRow& row = add_row("pp " + std::to_string(options_.prompt), ReportRow::Limit::kArithmetic);
+    const std::vector<std::int32_t> ids = random_tokens(options_.prompt, model_->config());
+    session_.clear();
+    CostMeter meter(0);
+    session_.prefill(ids, {}, {nullptr, &meter});
+    for (int i = 0; i < options_.repetitions; ++i) {
+      session_.clear();
+      const double seconds = seconds_of([&] { session_.prefill(ids); });
+      row.samples.push_back({seconds, static_cast<double>(options_.prompt), meter.total()});
+    }
+  }
+
+  // Repetitions start anew at depth 0. Deeper ones follow each other, since the cache cannot be cut back.
+  void generate(std::int64_t depth) {
+    const std::int64_t count = options_.generate;
+    ReportRow& row = add_row("tg " + std::to_string(count) + (depth ? " @ " + std::to_string(depth) : ""),
+                             ReportRow::Limit::kMemory);
+    const std::vector<std::int32_t> ids = random_tokens(std::max(depth, count), model_->config());
+    session_.clear();
+    if (depth) session_.prefill(std::span(ids).first(static_cast<std::size_t>(depth)));
+    session_.decode(ids[0]);
+    for (int i = 0; i < options_.repetitions; ++i) {
+      if (!depth) session_.clear();
+      Sample sample{.tokens = static_cast<double>(count)};
+      const std::int64_t past = session_.length();
+      sample.seconds = seconds_of([&] {
+        for (std::int64_t token = 0; token < count; ++token) {
+          session_.decode(ids[static_cast<std::size_t>(token)]);
+        }
+      });
+      for (std::int64_t token = 0; token < count; ++token) {
+        const OpCost cost = bench::cost_of_run(*session_.plan(), past + token);
+        sample.cost.bytes += cost.bytes;
+        sample.cost.flops += cost.flops;
+      }
+      row.samples.push_back(sample);
+    }
+  }
+
+  void encode(const ImageSize& size) {
+    ReportRow& row = add_row("encode " + std::to_string(size.width) + "x" + std::to_string(size.height),
+                             ReportRow::Limit::kArithmetic);
+    const Patches patches = image_patches(noise(size), model_->preprocess());
+    const std::size_t needed = session_.encode_bytes(patches.grid), available = available_memory();
+    if (needed > available) {
+      throw Error(ErrorCode::kResource, "", row.test,
+                  "not enough memory (needs " + std::to_string(needed >> 20) + " MiB, available " +
+                      std::to_string(available >> 20) + " MiB)");
+    }
+    session_.encode(patches);
+    const OpCost cost = bench::cost_of_run(*session_.plan(), 0);
+    for (int i = 0; i < options_.repetitions; ++i) {
+      row.samples.push_back({.seconds = seconds_of([&] { session_.encode(patches); }), .cost = cost});
+    }
+  }
+
+  std::shared_ptr<const qwen3vl::Model> model_;
+  const Options& options_;
+  int threads_;
+  qwen3vl::Session session_;
+  std::vector<ReportRow> rows_;
+};
+
+void check_context(const qwen3vl::Config& config, std::int64_t context) {
+  const std::int64_t most = config.text.max_position_embeddings;
+  if (context > most) {
+    usage_error("context", std::to_string(context) + " tokens for -p, -d, -n and -r",
+                "at most " + std::to_string(most));
+  }
+}
+
+struct Loaded {
+  std::shared_ptr<const qwen3vl::Model> model;
+  std::string name;
+  double seconds = 0;
+};
+
+Loaded load(const Options& options) {
+  Loaded loaded;
+  const auto cache = [&](const qwen3vl::Config& config) {
+    check_context(config, options.context());
+    return qwen3vl::cache_bytes(config.text, options.context(), qwen3vl::SessionOptions().cache_dtype);
+  };
+  qwen3vl::LoadOptions load_options;
+  load_options.threads = *std::max_element(options.threads.begin(), options.threads.end());
+  if (options.synthetic.empty()) {
+    loaded.name = escape(options.path);
+    load_options.extra_bytes = cache(qwen3vl::config_from_folder(options.path));
+    loaded.seconds = seconds_of([&] { loaded.model = qwen3vl::Model::load(options.path, load_options); });
+    return loaded;
+  }
+  const auto config = bench::synthetic_config(options.synthetic);
+  if (!config) usage_error("--synthetic", options.synthetic, "2b, 4b, 8b or tiny");
+  const auto dtype = dtype_from_name(options.type);
+  if (dtype != DType::kF32 && dtype != DType::kF16 && dtype != DType::kBF16) {
+    usage_error("--type", options.type, "bf16, f16 or f32");
+  }
+  loaded.name = "synthetic " + options.synthetic + " " + options.type;
+  load_options.extra_bytes = cache(*config);
+  auto checkpoint = bench::synthetic_checkpoint(loaded.name, *config, *dtype, load_options.extra_bytes);
+  loaded.seconds = seconds_of(
+      [&] { loaded.model = qwen3vl::Model::from_checkpoint(std::move(checkpoint), *config, load_options); });
+  return loaded;
+}
+
+// Most memory that this process had in use since the last reset.
+std::size_t peak_rss() {
+  rusage usage{};
+  getrusage(RUSAGE_SELF, &usage);
+  return static_cast<std::size_t>(usage.ru_maxrss) << 10;  // KiB on Linux
+}
+
+// So that the buffer of measure_roofs does not count as the model's. Where it is not allowed, it does count.
+void reset_peak_rss() { std::ofstream("/proc/self/clear_refs") << '5'; }
+
+void run(const Options& options, bench::ReportFormat format) {
+  const Cpu cpu = Cpu::from_environment();
+  const Loaded loaded = load(options);
+  bench::Report report;
+  report.version = TESSERA_VERSION;
+  report.cpu = cpu.brand();
+  report.level = name(cpu.best());
+  report.model = loaded.name;
+  report.weight_bytes = loaded.model->weight_bytes();
+  const int load_threads = *std::max_element(options.threads.begin(), options.threads.end());
+  report.rows.push_back({"load", load_threads, {{.seconds = loaded.seconds}}, ReportRow::Limit::kNone});
+  report.peak_rss = peak_rss();
+  for (const int threads : options.threads) {
+    report.limits.push_back(bench::measure_roofs(cpu, threads));
+    reset_peak_rss();
+    for (ReportRow& row : Tests(loaded.model, options, cpu, threads).run()) {
+      report.rows.push_back(std::move(row));
+    }
+    report.peak_rss = std::max(report.peak_rss, peak_rss());
+  }
+  const std::string text = to_string(report, format);
+  if (std::fwrite(text.data(), 1, text.size(), stdout) != text.size() || std::fflush(stdout) != 0) {
+    throw Error(ErrorCode::kOutput, "", "standard output", "cannot be written");
+  }
+}
+
+int parse_and_run(int argc, char** argv) {
+  Options options;
+  std::vector<std::string> sizes{"512x512"};
+  CLI::App app("Measures loading, prompt processing (pp), generation (tg) and picture encoding.",
+               "tessera-bench");
+  app.set_version_flag("--version", TESSERA_VERSION);
+  auto* source = app.add_option_group("model");
+  auto* path = source->add_option("-m", options.path, "folder of a Hugging Face checkpoint");
+  source->add_option("--synthetic", options.synthetic, "2b, 4b, 8b or tiny: that shape with random weights");
+  source->require_option(1);
+  app.add_option("--type", options.type, "of synthetic weights: bf16, f16 or f32")
+      ->capture_default_str()
+      ->excludes(path);
+  app.add_option("-p", options.prompt, "tokens of the prompt, 0 for no such test")
+      ->check(CLI::Range(0, 1 << 20))
+      ->capture_default_str();
+  app.add_option("-n", options.generate, "tokens to generate, 0 for no such test")
+      ->check(CLI::Range(0, 1 << 20))
+      ->capture_default_str();
+  app.add_option("-d", options.depths, "generate also with so many tokens in the cache, as in 1024,4096")
+      ->delimiter(',')
+      ->check(CLI::Range(0, 1 << 20));
+  app.add_option("--image-size", sizes, "pictures to encode, as in 512x512,640x480; 0 for none")
+      ->delimiter(',')
+      ->capture_default_str();
+  app.add_option("-t", options.threads, "threads, as in 1,2")
+      ->delimiter(',')
+      ->check(CLI::Range(1, 1024))
+      ->capture_default_str();
+  app.add_option("-r", options.repetitions, "repetitions of each test")
+      ->check(CLI::Range(1, 1000))
+      ->capture_default_str();
+  app.add_option("-o", options.format, "md, csv or json")->capture_default_str();
+  try {
+    app.parse(argc, argv);
+  } catch (const CLI::ParseError& error) {
+    if (error.get_exit_code() == 0) return app.exit(error);
+    throw Error(ErrorCode::kUsage, "", "", error.what());
+  }
+  options.sizes = parse_sizes(sizes);
+  const auto format = bench::report_format_from_name(options.format);
+  if (!format) usage_error("-o", options.format, "md, csv or json");
+  run(options, *format);
+  return 0;
+}
+
+}  // namespace
+
+int main(int argc, char** argv) try { return parse_and_run(argc, argv); } catch (const Error& error) {
+  std::fprintf(stderr, "tessera-bench: %s\n", error.what());
+  return static_cast<int>(error.code());
+} catch (const std::bad_alloc&) {
+  std::fprintf(stderr, "tessera-bench: out of memory\n");
+  return static_cast<int>(ErrorCode::kResource);
+} catch (const std::exception& error) {
+  std::fprintf(stderr, "tessera-bench: %s\n", error.what());
+  return static_cast<int>(ErrorCode::kInternal);
+}

@@ -1,0 +1,127 @@
+#include "bench/ops/op_bench.h"
+
+#include <benchmark/benchmark.h>
+
+#include <algorithm>
+#include <chrono>
+#include <memory>
+
+#include "bench/plan_cost.h"
+#include "tensor/executor.h"
+
+namespace tessera::bench {
+namespace {
+
+alignas(kAlignment) std::byte const kNowhere[kAlignment] = {};  // address of operands without memory
+
+Plan plan_of(const OpRow& row, Operands& operands, int copies, const Cpu& cpu) {
+  Graph graph;
+  for (int i = 0; i < copies; ++i) graph.output(row.build(graph, operands));
+  return Plan::make(graph, cpu);
+}
+
+int copies_of(const OpRow& row) {
+  if (row.caches == OpRow::Caches::kHot) return 1;
+  Operands operands(Operands::Memory::kNone);
+  Graph graph;
+  row.build(graph, operands);
+  return static_cast<int>(uncached_bytes() / std::max<std::size_t>(operands.bytes(), 1) + 1);
+}
+
+void run(benchmark::State& state, const Setup& setup, const OpRow& row, const Cpu& cpu) {
+  using Clock = std::chrono::steady_clock;
+  const int copies = copies_of(row);
+  Operands operands(Operands::Memory::kFilled);
+  const auto plan = std::make_shared<const Plan>(plan_of(row, operands, copies, cpu));
+  Executor executor(setup.threads);
+  executor.prepare(plan);
+  executor.run({});  // commits the arena
+  for (auto _ : state) {
+    const auto begin = Clock::now();
+    executor.run({});
+    state.SetIterationTime(std::chrono::duration<double>(Clock::now() - begin).count() / copies);
+  }
+
+  const OpCost cost = cost_of_run(*plan, row.past);
+  const auto rate = [&](const char* name, double amount) {
+    state.counters[name] = benchmark::Counter(amount / copies, benchmark::Counter::kIsIterationInvariantRate);
+  };
+  rate("GB/s", cost.bytes / 1e9);
+  rate("%bw", 100 * cost.bytes / setup.roofs.read);
+  if (cost.flops > 0) {
+    rate("GFLOP/s", cost.flops / 1e9);
+    if (setup.roofs.f32 > 0) rate("%flops", 100 * cost.flops / setup.roofs.f32);
+  }
+  state.SetLabel(plan->steps()[0].plan.kernel);
+}
+
+}  // namespace
+
+Operands::Operands(Memory memory) : memory_(memory), random_(memory == Memory::kFilled ? 1 : 0) {}
+
+TensorView Operands::place(DType dtype, const Shape& shape) {
+  const auto bytes = static_cast<std::size_t>(dense_bytes(dtype, shape));
+  bytes_ += bytes;
+  if (memory_ == Memory::kNone) return {dtype, shape, kNowhere};
+  buffers_.push_back(Buffer::allocate(bytes));
+  return {dtype, shape, buffers_.back().data()};
+}
+
+TensorView Operands::normal(DType dtype, const Shape& shape) {
+  const TensorView view = place(dtype, shape);
+  if (memory_ == Memory::kFilled) random_[0].normal(view, 1);
+  return view;
+}
+
+TensorView Operands::weight(DType dtype, std::int64_t n, std::int64_t k) {
+  if (memory_ == Memory::kNone) {
+    // The layout that weights of this type get, whatever their size.
+    Operands small(Memory::kFilled);
+    TensorView view = small.weight(dtype, 1, 1);
+    view.shape = {n, k};
+    if (view.layout == 0) view.strides = dense_strides(dtype, view.shape);
+    view.data = const_cast<std::byte*>(kNowhere);
+    bytes_ += static_cast<std::size_t>(dense_bytes(dtype, view.shape));
+    return view;
+  }
+  const TensorView rows = normal(dtype, {n, k});
+  ops::PackedWeight packed = ops::pack_weight(rows, 1);
+  if (packed.memory.size()) buffers_.back() = std::move(packed.memory);
+  return packed.view;
+}
+
+TensorView Operands::indices(const Shape& shape, std::int32_t limit, std::int32_t step) {
+  const TensorView view = place(DType::kI32, shape);
+  if (memory_ == Memory::kNone) return view;
+  for (std::int64_t i = 0; i < shape.elements(); ++i) {
+    view.as<std::int32_t>()[i] = static_cast<std::int32_t>(i * step % limit);
+  }
+  return view;
+}
+
+TensorView Operands::number(std::int32_t value) {
+  const TensorView view = place(DType::kI32, {1});
+  if (memory_ == Memory::kFilled) *view.as<std::int32_t>() = value;
+  return view;
+}
+
+void add_row(const Setup& setup, const OpRow& row) {
+  std::string kernel_before;
+  for (const IsaLevelInfo& level : isa_levels()) {
+    if (!setup.cpu.has(level.level)) continue;
+    if (row.levels == OpRow::Levels::kVector && level.level == IsaLevel::kScalar) continue;
+    const Cpu cpu = setup.cpu.limited_to(level.level);
+    Operands operands(Operands::Memory::kNone);
+    const Plan plan = plan_of(row, operands, 1, cpu);
+    const std::string kernel = plan.steps()[0].plan.kernel;
+    if (kernel == kernel_before) continue;
+    kernel_before = kernel;
+    const std::string name = row.name + "/" + std::string(level.name);
+    benchmark::RegisterBenchmark(name.c_str(),
+                                 [&setup, row, cpu](benchmark::State& state) { run(state, setup, row, cpu); })
+        ->UseManualTime()
+        ->Unit(benchmark::kMicrosecond);
+  }
+}
+
+}  // namespace tessera::bench

@@ -1,0 +1,75 @@
+// How an op becomes rows of bench_ops: one row for each level of this CPU at which it runs another kernel.
+//
+// A file of this folder describes each row's operands and how to build the op on them; the rest (graph, plan
+// for the level, executor, memory, counters) is done here. Adding an op: a call of add_row in the file of its
+// group.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <string>
+#include <vector>
+
+#include "bench/random_fill.h"
+#include "bench/roofs.h"
+#include "ops/ops.h"
+
+namespace tessera::bench {
+
+struct Setup {
+  Cpu cpu;
+  int threads = 1;
+  Roofs roofs;
+};
+
+// Makes a row's operands. While rows are listed they have no memory, only what a plan looks at; they get it,
+// filled, when the row runs, and lose it when the row ends.
+class Operands {
+ public:
+  enum class Memory { kNone, kFilled };
+  explicit Operands(Memory memory);
+
+  // Dense, normally distributed.
+  TensorView normal(DType dtype, const Shape& shape);
+  // [n, k], laid out as models load it.
+  TensorView weight(DType dtype, std::int64_t n, std::int64_t k);
+  // i32, i-th element i * step % limit.
+  TensorView indices(const Shape& shape, std::int32_t limit, std::int32_t step = 1);
+  // i32 [1].
+  TensorView number(std::int32_t value);
+  std::size_t bytes() const { return bytes_; }  // of all operands so far, filled or not
+
+ private:
+  TensorView place(DType dtype, const Shape& shape);
+
+  Memory memory_;
+  std::vector<RandomFill> random_;  // one, where there is memory
+  std::vector<Buffer> buffers_;
+  std::size_t bytes_ = 0;
+};
+
+struct OpRow {
+  std::string name;  // "matmul/bf16/rows:1/9728x2560"; the level is added
+  std::function<Tensor(Graph&, Operands&)> build;
+
+  // kCold: operands come from memory, as weights and caches do in a model: the row runs over as many copies
+  // of the op as caches cannot hold, and reports the time of one. kHot: the same operands every time.
+  enum class Caches { kHot, kCold } caches = Caches::kHot;
+  // kVector leaves out the scalar reference, where it would take minutes.
+  enum class Levels { kAll, kVector } levels = Levels::kAll;
+  std::int64_t past = 0;  // rows in the cache of causal attention, for its cost
+};
+
+// Registers the rows of `row` with Google Benchmark. Each has the plan's kernel as label and the counters
+// GB/s and GFLOP/s, of the op's own cost, %bw and %flops, of the limits that were measured at the start. The
+// arithmetic limit is that of f32 multiply-add; where operands stay in the cache, %bw may exceed 100.
+void add_row(const Setup& setup, const OpRow& row);
+
+void add_attention_rows(const Setup& setup);
+void add_elementwise_rows(const Setup& setup);
+void add_matmul_rows(const Setup& setup);
+void add_move_rows(const Setup& setup);
+void add_normalize_rows(const Setup& setup);
+void add_positions_rows(const Setup& setup);
+
+}  // namespace tessera::bench

@@ -1,0 +1,185 @@
+#include "bench/report.h"
+
+#include <algorithm>
+#include <cstdio>
+#include <functional>
+#include <nlohmann/json.hpp>
+
+namespace tessera::bench {
+namespace {
+
+struct Spread {
+  double median = 0, least = 0, most = 0;
+};
+
+Spread spread(const std::vector<Sample>& samples, const std::function<double(const Sample&)>& value) {
+  std::vector<double> values;
+  for (const Sample& sample : samples) values.push_back(value(sample));
+  std::sort(values.begin(), values.end());
+  const std::size_t n = values.size();
+  return {(values[(n - 1) / 2] + values[n / 2]) / 2, values.front(), values.back()};
+}
+
+// A row as it is printed. Shares are of the limit, 1 being all of it.
+struct Line {
+  std::string test, unit;
+  int threads = 0;
+  Spread result;
+  std::optional<double> gbytes, gflops, of_read, of_f32, of_bf16;
+};
+
+Line line_of(const Report& report, const ReportRow& row) {
+  const bool rate = row.samples.front().tokens > 0;
+  Line line{row.test, rate ? "tok/s" : "s", row.threads, {}, {}, {}, {}, {}, {}};
+  line.result = spread(row.samples, [&](const Sample& s) { return rate ? s.tokens / s.seconds : s.seconds; });
+  const auto roofs = std::find_if(report.limits.begin(), report.limits.end(),
+                                  [&](const Roofs& r) { return r.threads == row.threads; });
+  if (row.limit == ReportRow::Limit::kNone || roofs == report.limits.end()) return line;
+
+  const double bytes = spread(row.samples, [](const Sample& s) { return s.cost.bytes / s.seconds; }).median;
+  const double flops = spread(row.samples, [](const Sample& s) { return s.cost.flops / s.seconds; }).median;
+  if (row.limit == ReportRow::Limit::kMemory) {
+    line.gbytes = bytes / 1e9;
+    line.of_read = bytes / roofs->read;
+    return line;
+  }
+  line.gflops = flops / 1e9;
+  if (roofs->f32 > 0) line.of_f32 = flops / roofs->f32;
+  if (roofs->bf16() > 0) line.of_bf16 = flops / roofs->bf16();
+  return line;
+}
+
+std::string number(double value) {
+  const int decimals = value >= 1000 ? 0 : value >= 100 ? 1 : value >= 10 ? 2 : 4;
+  char text[64];
+  std::snprintf(text, sizeof text, "%.*f", decimals, value);
+  return text;
+}
+
+std::string number(const std::optional<double>& value) { return value ? number(*value) : ""; }
+
+std::string percent(const std::optional<double>& share) {
+  if (!share) return "";
+  char text[64];
+  std::snprintf(text, sizeof text, "%.1f", 100 * *share);
+  return text;
+}
+
+using Cells = std::vector<std::string>;
+
+std::vector<Cells> cells(const Report& report) {
+  std::vector<Cells> out = {
+      {"threads", "test", "median", "min", "max", "unit", "GB/s", "% read", "GFLOP/s", "% f32", "% bf16"}};
+  for (const ReportRow& row : report.rows) {
+    const Line line = line_of(report, row);
+    out.push_back({std::to_string(line.threads), line.test, number(line.result.median),
+                   number(line.result.least), number(line.result.most), line.unit, number(line.gbytes),
+                   percent(line.of_read), number(line.gflops), percent(line.of_f32), percent(line.of_bf16)});
+  }
+  return out;
+}
+
+std::string mebibytes(std::size_t bytes) { return std::to_string(bytes >> 20) + " MiB"; }
+
+std::string markdown(const Report& report) {
+  std::string out = "tessera-bench " + report.version + ", " + report.cpu + ", " + report.level + "\n" +
+                    report.model + ", weights " + mebibytes(report.weight_bytes) + ", peak memory " +
+                    mebibytes(report.peak_rss) + "\n\n";
+  for (const Roofs& roofs : report.limits) {
+    out += "limits of " + std::to_string(roofs.threads) + " threads: ";
+    std::string separator;
+    for (const auto& [what, amount] : describe(roofs)) {
+      out += separator + what + " " + amount;
+      separator = ", ";
+    }
+    out += "\n";
+  }
+  const std::vector<Cells> table = cells(report);
+  Cells rule;
+  std::vector<std::size_t> widths;
+  for (std::size_t column = 0; column < table[0].size(); ++column) {
+    std::size_t width = 3;
+    for (const Cells& row : table) width = std::max(width, row[column].size());
+    widths.push_back(width);
+    rule.push_back(std::string(width - 1, '-') + ':');
+  }
+  const auto write = [&](const Cells& row) {
+    for (std::size_t column = 0; column < row.size(); ++column) {
+      out += "| " + std::string(widths[column] - row[column].size(), ' ') + row[column] + " ";
+    }
+    out += "|\n";
+  };
+  out += "\n";
+  write(table[0]);
+  write(rule);
+  for (std::size_t i = 1; i < table.size(); ++i) write(table[i]);
+  return out;
+}
+
+std::string csv(const Report& report) {
+  std::string out;
+  for (const Cells& row : cells(report)) {
+    for (std::size_t column = 0; column < row.size(); ++column) out += (column ? "," : "") + row[column];
+    out += "\n";
+  }
+  return out;
+}
+
+std::string json(const Report& report) {
+  using Json = nlohmann::ordered_json;
+  Json out = {{"version", report.version},
+              {"cpu", report.cpu},
+              {"level", report.level},
+              {"model", report.model},
+              {"weight_bytes", report.weight_bytes},
+              {"peak_rss_bytes", report.peak_rss},
+              {"limits", Json::array()},
+              {"rows", Json::array()}};
+  for (const Roofs& r : report.limits) {
+    out["limits"].push_back({{"threads", r.threads},
+                             {"read_bytes_per_s", r.read},
+                             {"f32_flops_per_s", r.f32},
+                             {"bf16_dot_flops_per_s", r.bf16_dot},
+                             {"int8_dot_ops_per_s", r.int8_dot},
+                             {"bf16_tile_flops_per_s", r.bf16_tile},
+                             {"int8_tile_ops_per_s", r.int8_tile}});
+  }
+  for (const ReportRow& row : report.rows) {
+    const Line line = line_of(report, row);
+    Json entry = {{"threads", line.threads},      {"test", line.test},        {"unit", line.unit},
+                  {"median", line.result.median}, {"min", line.result.least}, {"max", line.result.most}};
+    const auto add = [&](const char* key, const std::optional<double>& value) {
+      if (value) entry[key] = *value;
+    };
+    add("gbytes_per_s", line.gbytes);
+    add("share_of_read", line.of_read);
+    add("gflops_per_s", line.gflops);
+    add("share_of_f32", line.of_f32);
+    add("share_of_bf16", line.of_bf16);
+    for (const Sample& sample : row.samples) entry["seconds"].push_back(sample.seconds);
+    out["rows"].push_back(std::move(entry));
+  }
+  return out.dump(2, ' ', false, Json::error_handler_t::replace) + "\n";
+}
+
+}  // namespace
+
+std::optional<ReportFormat> report_format_from_name(std::string_view name) {
+  if (name == "md") return ReportFormat::kMarkdown;
+  if (name == "csv") return ReportFormat::kCsv;
+  if (name == "json") return ReportFormat::kJson;
+  return std::nullopt;
+}
+
+std::string to_string(const Report& report, ReportFormat format) {
+  switch (format) {
+    case ReportFormat::kCsv:
+      return csv(report);
+    case ReportFormat::kJson:
+      return json(report);
+    default:
+      return markdown(report);
+  }
+}
+
+}  // namespace tessera::bench

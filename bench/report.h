@@ -1,0 +1,47 @@
+// What tessera-bench found, and how it is written down.
+#pragma once
+
+#include <cstddef>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "bench/roofs.h"
+#include "tensor/op.h"
+
+namespace tessera::bench {
+
+// One repetition.
+struct Sample {
+  double seconds = 0;
+  double tokens = 0;  // 0: the time itself is the result
+  OpCost cost{};
+};
+
+struct ReportRow {
+  std::string test;
+  int threads = 0;
+  std::vector<Sample> samples;
+  enum class Limit {
+    kNone,
+    kArithmetic,
+    kMemory
+  } limit = Limit::kNone;  // which one the test is held against
+};
+
+struct Report {
+  std::string version, cpu, level, model;
+  std::size_t weight_bytes = 0, peak_rss = 0;
+  std::vector<Roofs> limits;  // one for each number of threads
+  std::vector<ReportRow> rows;
+};
+
+enum class ReportFormat { kMarkdown, kCsv, kJson };
+std::optional<ReportFormat> report_format_from_name(std::string_view name);  // md, csv, json
+
+// Median, least and largest of each row's result (tok/s or s), and the median's share of the limit that was
+// measured with as many threads: of memory bandwidth, or of the f32 and the faster bf16 arithmetic.
+std::string to_string(const Report& report, ReportFormat format);
+
+}  // namespace tessera::bench

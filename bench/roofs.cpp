@@ -1,0 +1,138 @@
+#include "bench/roofs.h"
+
+#include <algorithm>
+#include <chrono>
+#include <cstdio>
+#include <cstring>
+#include <fstream>
+#include <functional>
+
+#include "bench/roof_kernels.h"
+#include "tensor/buffer.h"
+#include "tensor/threads.h"
+
+namespace tessera::bench {
+namespace {
+
+constexpr double kSeconds = 0.25;  // that one limit is measured for
+
+double seconds_of(const std::function<void()>& work) {
+  using Clock = std::chrono::steady_clock;
+  const auto begin = Clock::now();
+  work();
+  return std::chrono::duration<double>(Clock::now() - begin).count();
+}
+
+// The shortest of the passes that fit into kSeconds, at least three.
+double best_pass(const std::function<void()>& pass) {
+  double best = seconds_of(pass), spent = best;
+  for (int i = 1; i < 3 || spent < kSeconds; ++i) {
+    const double seconds = seconds_of(pass);
+    best = std::min(best, seconds);
+    spent += seconds;
+  }
+  return best;
+}
+
+double measure_peak(void (*kernel)(std::int64_t rounds) noexcept, double ops_per_round, int threads) {
+  // Pieces of about 0.2 ms, many to a pass: a thread that starts late leaves its share to the others.
+  constexpr double kPieceSeconds = 2e-4;
+  constexpr std::int64_t kPiecesPerThread = 20;
+  std::int64_t rounds = 1000;
+  while (seconds_of([&] { kernel(rounds); }) < kPieceSeconds) rounds *= 2;
+  const std::int64_t pieces = kPiecesPerThread * threads;
+  const double seconds = best_pass(
+      [&] { parallel_for(pieces, 1, threads, [&](std::int64_t, std::int64_t) { kernel(rounds); }); });
+  return ops_per_round * static_cast<double>(rounds * pieces) / seconds;
+}
+
+void read_scalar(const std::byte* data, std::size_t bytes) noexcept {
+  std::uint64_t sum = 0;
+  for (std::size_t at = 0; at < bytes; at += sizeof sum) {
+    std::uint64_t word = 0;
+    std::memcpy(&word, data + at, sizeof word);
+    sum |= word;
+  }
+  __asm__ volatile("" : : "r"(sum));
+}
+
+double measure_read(const Cpu& cpu, int threads) {
+  auto* read = &read_scalar;
+#if defined(__x86_64__)
+  if (cpu.has(IsaLevel::kAvx2)) read = &roof_read_x86_avx2;
+  if (cpu.has(IsaLevel::kAvx512)) read = &roof_read_x86_avx512;
+#else
+  static_cast<void>(cpu);
+#endif
+  constexpr std::size_t kPiece = std::size_t{4} << 20;
+  const std::size_t pieces = uncached_bytes() / kPiece;
+  const Buffer buffer = Buffer::allocate(pieces * kPiece);
+  // Pages that were never written are all the one page of zeros, which stays in the cache.
+  parallel_for(static_cast<std::int64_t>(pieces), 1, threads, [&](std::int64_t begin, std::int64_t) {
+    std::memset(buffer.data() + static_cast<std::size_t>(begin) * kPiece, 1, kPiece);
+  });
+  const double seconds = best_pass([&] {
+    parallel_for(static_cast<std::int64_t>(pieces), 1, threads, [&](std::int64_t begin, std::int64_t) {
+      read(buffer.data() + static_cast<std::size_t>(begin) * kPiece, kPiece);
+    });
+  });
+  return static_cast<double>(buffer.size()) / seconds;
+}
+
+}  // namespace
+
+std::size_t uncached_bytes() {
+  constexpr std::size_t kLeast = std::size_t{256} << 20, kMost = std::size_t{1} << 30;
+  // "32768K". sysconf adds up the caches of processors that are not ours.
+  std::ifstream file("/sys/devices/system/cpu/cpu0/cache/index3/size");
+  std::size_t kibibytes = 0;
+  if (!(file >> kibibytes)) return kMost;
+  return std::clamp(4 * (kibibytes << 10), kLeast, kMost);
+}
+
+Roofs measure_roofs(const Cpu& cpu, int threads) {
+  Roofs roofs;
+  roofs.threads = threads;
+  roofs.read = measure_read(cpu, threads);
+#if defined(__x86_64__)
+  struct Unit {
+    IsaLevel level;
+    void (*kernel)(std::int64_t) noexcept;
+    double ops_per_round;
+    double Roofs::*roof;
+  };
+  constexpr Unit kUnits[] = {
+      {IsaLevel::kAvx2, roof_f32_x86_avx2, kRoofF32Avx2Ops, &Roofs::f32},
+      {IsaLevel::kAvx512, roof_f32_x86_avx512, kRoofF32Avx512Ops, &Roofs::f32},
+      {IsaLevel::kAvx512Vnni, roof_int8_x86_avx512vnni, kRoofInt8VnniOps, &Roofs::int8_dot},
+      {IsaLevel::kAvx512Bf16, roof_bf16_x86_avx512bf16, kRoofBf16DotOps, &Roofs::bf16_dot},
+      {IsaLevel::kAmx, roof_int8_x86_amx, kRoofInt8TileOps, &Roofs::int8_tile},
+      {IsaLevel::kAmx, roof_bf16_x86_amx, kRoofBf16TileOps, &Roofs::bf16_tile},
+  };
+  for (const Unit& unit : kUnits) {
+    if (!cpu.has(unit.level)) continue;
+    double& roof = roofs.*unit.roof;
+    roof = std::max(roof, measure_peak(unit.kernel, unit.ops_per_round, threads));
+  }
+#endif
+  return roofs;
+}
+
+std::vector<std::pair<std::string, std::string>> describe(const Roofs& roofs) {
+  std::vector<std::pair<std::string, std::string>> lines;
+  auto add = [&](const char* what, double amount, const char* unit) {
+    if (amount <= 0) return;
+    char text[64];
+    std::snprintf(text, sizeof text, "%.1f %s", amount / 1e9, unit);
+    lines.emplace_back(what, text);
+  };
+  add("sequential read", roofs.read, "GB/s");
+  add("f32 multiply-add", roofs.f32, "GFLOP/s");
+  add("bf16 dot product", roofs.bf16_dot, "GFLOP/s");
+  add("int8 dot product", roofs.int8_dot, "Gop/s");
+  add("bf16 matrix tiles", roofs.bf16_tile, "GFLOP/s");
+  add("int8 matrix tiles", roofs.int8_tile, "Gop/s");
+  return lines;
+}
+
+}  // namespace tessera::bench
