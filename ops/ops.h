@@ -31,9 +31,10 @@ TESSERA_API Tensor concat(Graph& g, const Operand& a, const Operand& b);
 // y[t] = table[ids[t]]: table [V, D] f32, f16, bf16 or packed by pack_weight, ids i32 [T] in [0, V) -> [T,
 // D]. An id outside the table gives a row of NaN.
 TESSERA_API Tensor embedding(Graph& g, const Operand& table, const Operand& ids);
-// y = x, then y[index[i]] = rows[i]: x [T, D], rows [R, D], index i32 [R], each at most once, in [0, T).
+// y = x, then y[index[i]] = rows[i] for i = 0, 1, …: x [T, D], rows [R, D], index i32 [R] in [0, T), read at
+// run time. A row whose index is outside is left out.
 TESSERA_API Tensor scatter_rows(Graph& g, const Operand& x, const Operand& rows, const Operand& index);
-// y = x, then y[index[i]] += rows[i].
+// y = x, then y[index[i]] += rows[i], as above.
 TESSERA_API Tensor scatter_add_rows(Graph& g, const Operand& x, const Operand& rows, const Operand& index);
 // Writes rows [T, G, d] into cache [C, G, d] (f32 or f16) at rows past[0] .. past[0] + T - 1 and returns the
 // cache. past: i32 [1], read at run time; rows that would fall outside the cache are not written.

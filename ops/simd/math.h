@@ -5,9 +5,9 @@ namespace {
 
 // e^x: x = n ln2 + r, |r| <= ln2 / 2, and a polynomial of degree 6 in r (Cephes expf, Moshier 1989).
 // Relative error below 2e-7 for x in [-87.3, 88.3]; below that 0 or the value at -87.3 (1.2e-38) comes out,
-// above it the value at 88.3.
+// above it the value at 88.3. e^0 is 1 and e^NaN is NaN.
 inline F32 exp(F32 x) {
-  x = F32::min(F32::max(x, F32::all(-87.33654f)), F32::all(88.37626f));
+  x = F32::min(F32::all(88.37626f), F32::max(F32::all(-87.33654f), x));
   const F32 n = F32::round(x * F32::all(1.44269504f));
   // ln2 in two parts, so that n * high is exact.
   F32 r = F32::fma(n, F32::all(-0.693359375f), x);

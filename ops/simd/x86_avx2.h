@@ -24,6 +24,12 @@ struct F32 {
   static F32 load_f16(const std::uint16_t* p) {
     return {_mm256_cvtph_ps(_mm_loadu_si128(reinterpret_cast<const __m128i*>(p)))};
   }
+  // As load_n.
+  static F32 load_f16_n(const std::uint16_t* p, std::int64_t n) {
+    std::uint16_t part[kLanes] = {};
+    for (std::int64_t i = 0; i < n; ++i) part[i] = p[i];
+    return load_f16(part);
+  }
   static F32 load_bf16(const std::uint16_t* p) {
     const __m128i h = _mm_loadu_si128(reinterpret_cast<const __m128i*>(p));
     return {_mm256_castsi256_ps(_mm256_slli_epi32(_mm256_cvtepu16_epi32(h), 16))};
@@ -38,6 +44,7 @@ struct F32 {
   friend F32 operator-(F32 a, F32 b) { return {_mm256_sub_ps(a.v, b.v)}; }
   friend F32 operator*(F32 a, F32 b) { return {_mm256_mul_ps(a.v, b.v)}; }
   friend F32 operator/(F32 a, F32 b) { return {_mm256_div_ps(a.v, b.v)}; }
+  // min and max give b where either is NaN.
   static F32 min(F32 a, F32 b) { return {_mm256_min_ps(a.v, b.v)}; }
   static F32 max(F32 a, F32 b) { return {_mm256_max_ps(a.v, b.v)}; }
   // a * b + c, rounded once.
@@ -63,6 +70,40 @@ struct F32 {
     const __m128 four = _mm_max_ps(_mm256_castps256_ps128(v), _mm256_extractf128_ps(v, 1));
     const __m128 two = _mm_max_ps(four, _mm_movehl_ps(four, four));
     return _mm_cvtss_f32(_mm_max_ss(two, _mm_movehdup_ps(two)));
+  }
+  // Of kLanes pairs the first elements and the second ones, widened, exactly.
+  static void load_bf16_pairs(const std::uint16_t* p, F32& first, F32& second) {
+    const __m256i pairs = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(p));
+    first = {_mm256_castsi256_ps(_mm256_slli_epi32(pairs, 16))};
+    second = {_mm256_castsi256_ps(_mm256_and_si256(pairs, _mm256_set1_epi32(-65536)))};
+  }
+  // p[0], p[1], … taken apart into the even and the odd ones.
+  static void load_pairs(const float* p, F32* even, F32* odd) {
+    const __m256 a = _mm256_loadu_ps(p), b = _mm256_loadu_ps(p + kLanes);
+    const __m256 e = _mm256_shuffle_ps(a, b, 0x88), o = _mm256_shuffle_ps(a, b, 0xDD);
+    even->v = _mm256_castpd_ps(_mm256_permute4x64_pd(_mm256_castps_pd(e), 0xD8));
+    odd->v = _mm256_castpd_ps(_mm256_permute4x64_pd(_mm256_castps_pd(o), 0xD8));
+  }
+  // Lane j of rows[i] becomes lane i of rows[j].
+  static void transpose(F32 (&rows)[kLanes]) {
+    __m256 t[8], u[8];
+#pragma GCC unroll 4
+    for (int i = 0; i < 8; i += 2) {
+      t[i] = _mm256_unpacklo_ps(rows[i].v, rows[i + 1].v);
+      t[i + 1] = _mm256_unpackhi_ps(rows[i].v, rows[i + 1].v);
+    }
+#pragma GCC unroll 2
+    for (int i = 0; i < 8; i += 4) {
+      u[i] = _mm256_shuffle_ps(t[i], t[i + 2], 0x44);
+      u[i + 1] = _mm256_shuffle_ps(t[i], t[i + 2], 0xEE);
+      u[i + 2] = _mm256_shuffle_ps(t[i + 1], t[i + 3], 0x44);
+      u[i + 3] = _mm256_shuffle_ps(t[i + 1], t[i + 3], 0xEE);
+    }
+#pragma GCC unroll 4
+    for (int i = 0; i < 4; ++i) {
+      rows[i].v = _mm256_permute2f128_ps(u[i], u[i + 4], 0x20);
+      rows[i + 4].v = _mm256_permute2f128_ps(u[i], u[i + 4], 0x31);
+    }
   }
 
  private:

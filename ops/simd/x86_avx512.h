@@ -21,6 +21,9 @@ struct F32 {
   static F32 load_f16(const std::uint16_t* p) {
     return {_mm512_cvtph_ps(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(p)))};
   }
+  static F32 load_f16_n(const std::uint16_t* p, std::int64_t n) {
+    return {_mm512_cvtph_ps(_mm256_maskz_loadu_epi16(mask(n), p))};
+  }
   static F32 load_bf16(const std::uint16_t* p) {
     const __m256i h = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(p));
     return {_mm512_castsi512_ps(_mm512_slli_epi32(_mm512_cvtepu16_epi32(h), 16))};
@@ -57,6 +60,44 @@ struct F32 {
     return _mm_cvtss_f32(_mm_add_ss(two, _mm_movehdup_ps(two)));
   }
   float largest() const { return _mm512_reduce_max_ps(v); }
+  static void load_bf16_pairs(const std::uint16_t* p, F32& first, F32& second) {
+    const __m512i pairs = _mm512_loadu_si512(p);
+    first = {_mm512_castsi512_ps(_mm512_slli_epi32(pairs, 16))};
+    second = {_mm512_castsi512_ps(_mm512_and_si512(pairs, _mm512_set1_epi32(-65536)))};
+  }
+  static void load_pairs(const float* p, F32* even, F32* odd) {
+    const __m512 a = _mm512_loadu_ps(p), b = _mm512_loadu_ps(p + kLanes);
+    const __m512i first = _mm512_setr_epi32(0, 2, 4, 6, 8, 10, 12, 14, 16, 18, 20, 22, 24, 26, 28, 30);
+    even->v = _mm512_permutex2var_ps(a, first, b);
+    odd->v = _mm512_permutex2var_ps(a, _mm512_add_epi32(first, _mm512_set1_epi32(1)), b);
+  }
+  static void transpose(F32 (&rows)[kLanes]) {
+    __m512 t[16], u[16];
+#pragma GCC unroll 8
+    for (int i = 0; i < 16; i += 2) {
+      t[i] = _mm512_unpacklo_ps(rows[i].v, rows[i + 1].v);
+      t[i + 1] = _mm512_unpackhi_ps(rows[i].v, rows[i + 1].v);
+    }
+#pragma GCC unroll 4
+    for (int i = 0; i < 16; i += 4) {
+      u[i] = _mm512_shuffle_ps(t[i], t[i + 2], 0x44);
+      u[i + 1] = _mm512_shuffle_ps(t[i], t[i + 2], 0xEE);
+      u[i + 2] = _mm512_shuffle_ps(t[i + 1], t[i + 3], 0x44);
+      u[i + 3] = _mm512_shuffle_ps(t[i + 1], t[i + 3], 0xEE);
+    }
+    // u[4g + c] holds column 4l + c of rows 4g .. 4g + 3 in its quarter l.
+#pragma GCC unroll 4
+    for (int c = 0; c < 4; ++c) {
+      const __m512 even0 = _mm512_shuffle_f32x4(u[c], u[c + 4], 0x88);
+      const __m512 odd0 = _mm512_shuffle_f32x4(u[c], u[c + 4], 0xDD);
+      const __m512 even1 = _mm512_shuffle_f32x4(u[c + 8], u[c + 12], 0x88);
+      const __m512 odd1 = _mm512_shuffle_f32x4(u[c + 8], u[c + 12], 0xDD);
+      rows[c].v = _mm512_shuffle_f32x4(even0, even1, 0x88);
+      rows[c + 4].v = _mm512_shuffle_f32x4(odd0, odd1, 0x88);
+      rows[c + 8].v = _mm512_shuffle_f32x4(even0, even1, 0xDD);
+      rows[c + 12].v = _mm512_shuffle_f32x4(odd0, odd1, 0xDD);
+    }
+  }
 
  private:
   static __mmask16 mask(std::int64_t n) { return static_cast<__mmask16>((1u << n) - 1); }

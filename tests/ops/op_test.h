@@ -6,9 +6,11 @@
 #include <cmath>
 #include <functional>
 #include <random>
+#include <string>
 #include <vector>
 
 #include "ops/ops.h"
+#include "tensor/error.h"
 #include "tensor/executor.h"
 #include "tensor/plan.h"
 
@@ -66,6 +68,18 @@ inline void expect_near(const std::vector<float>& a, const std::vector<float>& b
       ASSERT_LE(std::abs(double{a[i]} - double{b[i]}), bound)
           << "at " << i << ": " << a[i] << " and " << b[i];
     }
+  }
+}
+
+// `build` throws Error{kUsage} with that message.
+inline void expect_usage_error(const std::function<void(Graph&)>& build, const std::string& message) {
+  Graph g;
+  try {
+    build(g);
+    ADD_FAILURE() << "no error, expected: " << message;
+  } catch (const Error& error) {
+    EXPECT_EQ(error.code(), ErrorCode::kUsage);
+    EXPECT_EQ(error.what(), message);
   }
 }
 

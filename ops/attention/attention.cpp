@@ -1,0 +1,207 @@
+#include <algorithm>
+
+#include "ops/attention/kernels.h"
+#include "ops/op_util.h"
+#include "ops/ops.h"
+
+namespace tessera::ops {
+namespace {
+
+struct CausalParams {
+  float scale;
+};
+
+struct SegmentParams {
+  std::int64_t segment;
+  double scale;
+};
+
+void check_head_dim(const TensorDesc& q) {
+  if (q.dtype != DType::kF32 || q.shape.rank() != 3 || q.shape[2] < 1 || q.shape[2] > kAttentionMaxDim) {
+    reject("q is " + describe(q) + ", expected f32[T, H, d] with d from 1 to " +
+           std::to_string(kAttentionMaxDim));
+  }
+}
+
+TensorDesc infer_causal(const OpArgs& args) {
+  const TensorDesc &q = args.inputs[0], &k = args.inputs[1], &v = args.inputs[2], &past = args.inputs[3];
+  check_head_dim(q);
+  if ((k.dtype != DType::kF32 && k.dtype != DType::kF16) || k.layout != 0 || k.shape.rank() != 3 ||
+      k.shape[1] < 1 || q.shape[1] % k.shape[1] != 0 || k.shape[2] != q.shape[2]) {
+    reject("k is " + describe(k) + ", q is " + describe(q) +
+           ", expected f32 or f16 [C, G, d] with H a multiple of G");
+  }
+  if (v.dtype != k.dtype || v.layout != 0 || v.shape != k.shape) {
+    reject("v is " + describe(v) + ", k is " + describe(k));
+  }
+  if (past != TensorDesc::dense(DType::kI32, {1})) reject("past is " + describe(past) + ", expected i32[1]");
+  return TensorDesc::dense(DType::kF32, q.shape);
+}
+
+TensorDesc infer_segment(const OpArgs& args) {
+  const TensorDesc &q = args.inputs[0], &k = args.inputs[1], &v = args.inputs[2];
+  const std::int64_t segment = args.get<SegmentParams>().segment;
+  check_head_dim(q);
+  for (const TensorDesc* other : {&k, &v}) {
+    if (other->dtype != DType::kF32 || other->shape != q.shape) {
+      reject((other == &k ? "k is " : "v is ") + describe(*other) + ", q is " + describe(q));
+    }
+  }
+  if (segment < 1 || q.shape[0] % segment != 0) {
+    reject("segment is " + std::to_string(segment) + ", expected a divisor of the rows of q, " + describe(q));
+  }
+  return TensorDesc::dense(DType::kF32, q.shape);
+}
+
+// How the rows that read the same keys (`positions` positions of each of `heads` query heads) are cut into
+// blocks: whole heads' groups as far as they fit, then as many positions as fit beside them.
+struct Cut {
+  std::int64_t positions, heads;  // in all
+  std::int64_t block_positions, block_heads;
+  std::int64_t position_blocks, head_blocks;
+
+  Cut(std::int64_t position_count, std::int64_t head_count) : positions(position_count), heads(head_count) {
+    block_heads = std::clamp<std::int64_t>(heads, 1, kAttentionRows);
+    block_positions = kAttentionRows / block_heads;
+    position_blocks = (positions + block_positions - 1) / block_positions;
+    head_blocks = (heads + block_heads - 1) / block_heads;
+  }
+  std::int64_t blocks() const { return position_blocks * head_blocks; }
+};
+
+// Block `index` of the rows from position `row` and query head `head` on, which read key/value head
+// `kv_head`.
+struct Origin {
+  std::int64_t row, head, kv_head, key;
+};
+
+AttentionBlock block_of(const KernelArgs& args, const Cut& cut, const Origin& from, std::int64_t index) {
+  const TensorView &q = args.inputs[0], &k = args.inputs[1], &v = args.inputs[2], &y = args.output;
+  const auto element = static_cast<std::int64_t>(info(k.dtype).block_bytes);
+  const std::int64_t first = index % cut.position_blocks * cut.block_positions;
+  const std::int64_t first_head = index / cut.position_blocks * cut.block_heads;
+  const std::int64_t row = from.row + first, head = from.head + first_head;
+  AttentionBlock block{};
+  block.q = reinterpret_cast<const float*>(q.data + row * q.strides[0] + head * q.strides[1]);
+  block.y = reinterpret_cast<float*>(y.data + row * y.strides[0] + head * y.strides[1]);
+  block.k = k.data + from.key * k.strides[0] + from.kv_head * k.strides[1];
+  block.v = v.data + from.key * v.strides[0] + from.kv_head * v.strides[1];
+  block.q_stride = q.strides[0] / 4;
+  block.q_head_stride = q.strides[1] / 4;
+  block.y_stride = y.strides[0] / 4;
+  block.y_head_stride = y.strides[1] / 4;
+  block.k_stride = k.strides[0] / element;
+  block.v_stride = v.strides[0] / element;
+  block.positions = std::min(cut.block_positions, cut.positions - first);
+  block.heads = std::min(cut.block_heads, cut.heads - first_head);
+  block.dim = q.shape[2];
+  block.visible = first;
+  block.workspace = reinterpret_cast<float*>(args.workspace);
+  return block;
+}
+
+Cut causal_cut(const TensorDesc& q, const TensorDesc& k) { return {q.shape[0], q.shape[1] / k.shape[1]}; }
+
+template <auto kernel>
+void run_causal(const KernelArgs& args, std::int64_t begin, std::int64_t end) noexcept {
+  const Cut cut = causal_cut(args.inputs[0], args.inputs[1]);
+  for (std::int64_t task = begin; task < end; ++task) {
+    const std::int64_t kv_head = task / cut.blocks();
+    AttentionBlock block = block_of(args, cut, {0, kv_head * cut.heads, kv_head, 0}, task % cut.blocks());
+    block.visible += *args.inputs[3].as<std::int32_t>() + std::int64_t{1};
+    block.growth = 1;
+    block.keys = args.inputs[1].shape[0];
+    block.scale = args.get<CausalParams>().scale;
+    kernel(block);
+  }
+}
+
+template <auto kernel>
+void run_segment(const KernelArgs& args, std::int64_t begin, std::int64_t end) noexcept {
+  const auto& params = args.get<SegmentParams>();
+  const Cut cut(params.segment, 1);
+  const std::int64_t heads = args.inputs[0].shape[1];
+  for (std::int64_t task = begin; task < end; ++task) {
+    const std::int64_t head = task / cut.blocks() % heads;
+    const std::int64_t row = task / cut.blocks() / heads * params.segment;
+    AttentionBlock block = block_of(args, cut, {row, head, head, row}, task % cut.blocks());
+    block.visible = block.keys = params.segment;
+    block.scale = static_cast<float>(params.scale);
+    kernel(block);
+  }
+}
+
+struct AttentionRow {
+  IsaLevel level;
+  DType cache;
+  const char* name;
+  KernelFn causal, segment;
+};
+
+constexpr AttentionRow kTable[] = {
+#define TESSERA_KERNEL(level, cache, function) \
+  {IsaLevel::level, DType::cache, #function, run_causal<function>, run_segment<function>},
+#include "ops/attention/kernels.inc"
+#undef TESSERA_KERNEL
+};
+
+const AttentionRow& best_row(const Cpu& cpu, DType cache) {
+  const AttentionRow* row = kTable;
+  while (row->cache != cache || !cpu.has(row->level)) ++row;
+  return *row;
+}
+
+std::size_t workspace_bytes(const OpArgs& args) {
+  return static_cast<std::size_t>(attention_workspace_floats(args.output.shape[2])) * sizeof(float);
+}
+
+OpPlan plan_causal(const OpArgs& args, const Cpu& cpu) {
+  const TensorDesc &q = args.inputs[0], &k = args.inputs[1];
+  const AttentionRow& row = best_row(cpu, k.dtype);
+  return {.run = row.causal,
+          .kernel = row.name,
+          .tasks = k.shape[1] * causal_cut(q, k).blocks(),
+          .workspace_bytes = workspace_bytes(args),
+          .in_place_inputs = 1};
+}
+
+OpPlan plan_segment(const OpArgs& args, const Cpu& cpu) {
+  const Shape& shape = args.output.shape;
+  const std::int64_t segment = args.get<SegmentParams>().segment;
+  const AttentionRow& row = best_row(cpu, DType::kF32);
+  return {.run = row.segment,
+          .kernel = row.name,
+          .tasks = shape[0] / segment * shape[1] * Cut(segment, 1).blocks(),
+          .workspace_bytes = workspace_bytes(args),
+          .in_place_inputs = 1};
+}
+
+// Each row against `keys` keys, which are read once.
+OpCost cost(const OpArgs& args, std::int64_t keys) {
+  const TensorDesc& k = args.inputs[1];
+  const auto outputs = static_cast<double>(args.output.shape.elements());
+  const double cache =
+      static_cast<double>(k.shape.elements()) * static_cast<double>(info(k.dtype).block_bytes);
+  return {.bytes = 8 * outputs + 2 * cache, .flops = 4 * outputs * static_cast<double>(keys)};
+}
+
+// past is not known before the run: the whole cache is counted.
+OpCost cost_causal(const OpArgs& args) { return cost(args, args.inputs[1].shape[0]); }
+OpCost cost_segment(const OpArgs& args) { return cost(args, args.get<SegmentParams>().segment); }
+
+constexpr OpDef kCausal{"causal_attention", infer_causal, plan_causal, cost_causal};
+constexpr OpDef kSegment{"segment_attention", infer_segment, plan_segment, cost_segment};
+
+}  // namespace
+
+Tensor causal_attention(Graph& g, const Operand& q, const Operand& k, const Operand& v, const Operand& past,
+                        float scale) {
+  return g.append(kCausal, {q, k, v, past}, CausalParams{scale});
+}
+
+Tensor segment_attention(Graph& g, const Operand& q, const Operand& k, const Operand& v, std::int64_t segment,
+                         float scale) {
+  return g.append(kSegment, {q, k, v}, SegmentParams{segment, double{scale}});
+}
+
+}  // namespace tessera::ops

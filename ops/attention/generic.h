@@ -1,0 +1,263 @@
+// Attention on vectors of either width. Scores and values are both products a b of rows of a (queries,
+// weights) with a block b of the workspace (keys [dim][kKeys], values [kKeys][width]), made by one
+// register-blocked tile: elements of a are broadcast, lanes run along b's rows. Each element of a product is
+// one chain of FMAs in the order of the keys or dims, so tile sizes cannot change it.
+#pragma once
+
+namespace {
+
+using tessera::ops::AttentionBlock;
+
+constexpr std::int64_t kLanes = F32::kLanes;
+constexpr std::int64_t kRows = tessera::ops::kAttentionRows, kKeys = tessera::ops::kAttentionKeys;
+// Accumulators of a tile: 6 x 4 of 32 registers, 6 x 2 of 16.
+constexpr std::int64_t kTileRows = 6, kTileVectors = F32::kRegisters == 32 ? 4 : 2;
+
+inline std::int64_t smaller(std::int64_t a, std::int64_t b) { return a < b ? a : b; }
+// The first of the fewest parts of n, each at most `most` and about equally large.
+inline std::int64_t even_part(std::int64_t n, std::int64_t most) {
+  const std::int64_t parts = (n + most - 1) / most;
+  return (n + parts - 1) / parts;
+}
+
+// c = a b, or c = factor * c + a b with one factor a row.
+struct Product {
+  const float *a, *b;
+  float* c;
+  const float* factor;  // null: c holds nothing yet
+  std::int64_t a_stride, b_stride, c_stride, depth;
+};
+
+template <int kM, int kN>
+inline void multiply_tile(const Product& p) {
+  F32 sum[kM][kN];
+#pragma GCC unroll 8
+  for (int i = 0; i < kM; ++i) {
+#pragma GCC unroll 8
+    for (int j = 0; j < kN; ++j) {
+      sum[i][j] =
+          p.factor ? F32::all(p.factor[i]) * F32::load(p.c + i * p.c_stride + j * kLanes) : F32::zero();
+    }
+  }
+  const float *a = p.a, *b = p.b;
+  for (std::int64_t k = 0; k < p.depth; ++k, ++a, b += p.b_stride) {
+    F32 row[kN];
+#pragma GCC unroll 8
+    for (int j = 0; j < kN; ++j) row[j] = F32::load(b + j * kLanes);
+#pragma GCC unroll 8
+    for (int i = 0; i < kM; ++i) {
+      const F32 factor = F32::all(a[i * p.a_stride]);
+#pragma GCC unroll 8
+      for (int j = 0; j < kN; ++j) sum[i][j] = F32::fma(factor, row[j], sum[i][j]);
+    }
+  }
+#pragma GCC unroll 8
+  for (int i = 0; i < kM; ++i) {
+#pragma GCC unroll 8
+    for (int j = 0; j < kN; ++j) sum[i][j].store(p.c + i * p.c_stride + j * kLanes);
+  }
+}
+
+template <int kN>
+inline void multiply_columns(const Product& p, std::int64_t rows) {
+  switch (rows) {
+    case 1:
+      return multiply_tile<1, kN>(p);
+    case 2:
+      return multiply_tile<2, kN>(p);
+    case 3:
+      return multiply_tile<3, kN>(p);
+    case 4:
+      return multiply_tile<4, kN>(p);
+    case 5:
+      return multiply_tile<5, kN>(p);
+    default:
+      return multiply_tile<6, kN>(p);
+  }
+}
+
+inline void multiply(Product p, std::int64_t rows, std::int64_t vectors) {
+  while (rows > 0) {
+    const std::int64_t m = even_part(rows, kTileRows);
+    Product part = p;
+    for (std::int64_t rest = vectors; rest > 0;) {
+      const std::int64_t n = even_part(rest, kTileVectors);
+      if (n == 1) {
+        multiply_columns<1>(part, m);
+      } else if (n == 2) {
+        multiply_columns<2>(part, m);
+      } else if constexpr (kTileVectors == 4) {
+        n == 3 ? multiply_columns<3>(part, m) : multiply_columns<4>(part, m);
+      }
+      part.b += n * kLanes;
+      part.c += n * kLanes;
+      rest -= n;
+    }
+    p.a += m * p.a_stride;
+    p.c += m * p.c_stride;
+    if (p.factor) p.factor += m;
+    rows -= m;
+  }
+}
+
+inline F32 load_part(const float* p, std::int64_t n) {
+  return n >= kLanes ? F32::load(p) : F32::load_n(p, n);
+}
+inline F32 load_part(const std::uint16_t* p, std::int64_t n) {
+  return n >= kLanes ? F32::load_f16(p) : F32::load_f16_n(p, n);
+}
+
+// The carved workspace; `width` is dim padded with zeros.
+struct Workspace {
+  std::int64_t width;
+  float *q, *y, *k, *v, *scores;
+  float *sum, *largest, *next, *factor;  // a row: kLanes, 1, 1, 1
+
+  explicit Workspace(const AttentionBlock& block) {
+    constexpr std::int64_t kPad = tessera::ops::kAttentionLanes;
+    width = (block.dim + kPad - 1) / kPad * kPad;
+    q = block.workspace;
+    y = q + kRows * width;
+    k = y + kRows * width;
+    v = k + kKeys * width;
+    scores = v + kKeys * width;
+    sum = scores + kRows * kKeys;
+    // Factors are made a vector at a time, from any row on.
+    largest = sum + kRows * kPad;
+    next = largest + kRows + kPad;
+    factor = next + kRows + kPad;
+  }
+};
+
+inline std::int64_t seen(const AttentionBlock& block, std::int64_t position) {
+  const std::int64_t n = smaller(block.visible + position * block.growth, block.keys);
+  return n > 0 ? n : 0;
+}
+
+inline void begin_rows(const AttentionBlock& block, const Workspace& w) {
+  const F32 scale = F32::all(block.scale);
+  for (std::int64_t r = 0; r < block.positions * block.heads; ++r) {
+    const float* q = block.q + r / block.heads * block.q_stride + r % block.heads * block.q_head_stride;
+    for (std::int64_t i = 0; i < w.width; i += kLanes) {
+      (i < block.dim ? load_part(q + i, block.dim - i) * scale : F32::zero()).store(w.q + r * w.width + i);
+      F32::zero().store(w.y + r * w.width + i);
+    }
+    F32::zero().store(w.sum + r * kLanes);
+    w.largest[r] = -__builtin_inff();
+  }
+}
+
+// k as [width][kKeys]; columns from `count` on repeat the last key.
+template <typename T>
+inline void load_keys(const AttentionBlock& block, const Workspace& w, std::int64_t first,
+                      std::int64_t count) {
+  const T* k = static_cast<const T*>(block.k) + first * block.k_stride;
+  for (std::int64_t s = 0; s < count; s += kLanes) {
+    for (std::int64_t i = 0; i < block.dim; i += kLanes) {
+      F32 rows[kLanes];
+#pragma GCC unroll 16
+      for (std::int64_t j = 0; j < kLanes; ++j) {
+        rows[j] = load_part(k + smaller(s + j, count - 1) * block.k_stride + i, block.dim - i);
+      }
+      F32::transpose(rows);
+#pragma GCC unroll 16
+      for (std::int64_t j = 0; j < kLanes; ++j) rows[j].store(w.k + (i + j) * kKeys + s);
+    }
+  }
+}
+
+// v as [count][width].
+template <typename T>
+inline void load_values(const AttentionBlock& block, const Workspace& w, std::int64_t first,
+                        std::int64_t count) {
+  const T* v = static_cast<const T*>(block.v) + first * block.v_stride;
+  for (std::int64_t s = 0; s < count; ++s) {
+    for (std::int64_t i = 0; i < w.width; i += kLanes) {
+      (i < block.dim ? load_part(v + s * block.v_stride + i, block.dim - i) : F32::zero())
+          .store(w.v + s * w.width + i);
+    }
+  }
+}
+
+// Turns n scores of each of the rows into weights, and moves the rows' maxima and sums on.
+inline void weigh(const Workspace& w, std::int64_t first, std::int64_t rows, std::int64_t n) {
+  const std::int64_t whole = n / kLanes * kLanes, rest = n - whole;
+  for (std::int64_t r = first; r < first + rows; ++r) {
+    float* s = w.scores + r * kKeys;
+    if (rest) {
+      for (std::int64_t i = n; i < whole + kLanes; ++i) s[i] = -__builtin_inff();
+    }
+    F32 top = F32::all(w.largest[r]);
+    for (std::int64_t i = 0; i < n; i += kLanes) top = F32::max(F32::load(s + i), top);
+    w.next[r] = top.largest();
+  }
+  for (std::int64_t r = first; r < first + rows; r += kLanes) {
+    exp(F32::load(w.largest + r) - F32::load(w.next + r)).store(w.factor + r);
+  }
+  for (std::int64_t r = first; r < first + rows; ++r) {
+    float* s = w.scores + r * kKeys;
+    const F32 top = F32::all(w.next[r]);
+    F32 sum = F32::zero();
+    for (std::int64_t i = 0; i < whole; i += kLanes) {
+      const F32 weight = exp(F32::load(s + i) - top);
+      weight.store(s + i);
+      sum = sum + weight;
+    }
+    if (rest) {
+      exp(F32::load(s + whole) - top).store(s + whole);
+      sum = sum + F32::load_n(s + whole, rest);
+    }
+    F32::fma(F32::load(w.sum + r * kLanes), F32::all(w.factor[r]), sum).store(w.sum + r * kLanes);
+    w.largest[r] = w.next[r];
+  }
+}
+
+// Lets the rows that see any of `count` keys from `first` on attend to them. Rows that see equally many go
+// together, and beyond what they see nothing is added: 0 * NaN would not be nothing.
+inline void attend_keys(const AttentionBlock& block, const Workspace& w, std::int64_t first,
+                        std::int64_t count) {
+  for (std::int64_t p = 0, same; p < block.positions; p += same) {
+    const std::int64_t n = smaller(seen(block, p) - first, count);
+    same = 1;
+    while (p + same < block.positions && smaller(seen(block, p + same) - first, count) == n) ++same;
+    if (n <= 0) continue;
+    const std::int64_t row = p * block.heads, rows = same * block.heads;
+    float *scores = w.scores + row * kKeys, *y = w.y + row * w.width;
+    multiply({w.q + row * w.width, w.k, scores, nullptr, w.width, kKeys, kKeys, block.dim}, rows,
+             (n + kLanes - 1) / kLanes);
+    weigh(w, row, rows, n);
+    multiply({scores, w.v, y, w.factor + row, kKeys, w.width, w.width, n}, rows, w.width / kLanes);
+  }
+}
+
+inline void end_rows(const AttentionBlock& block, const Workspace& w) {
+  for (std::int64_t r = 0; r < block.positions * block.heads; ++r) {
+    const float sum = F32::load(w.sum + r * kLanes).sum();
+    const F32 factor = F32::all(sum == 0 ? 0.0f : 1.0f / sum);
+    float* y = block.y + r / block.heads * block.y_stride + r % block.heads * block.y_head_stride;
+    for (std::int64_t i = 0; i < block.dim; i += kLanes) {
+      const F32 value = F32::load(w.y + r * w.width + i) * factor;
+      if (block.dim - i >= kLanes) {
+        value.store(y + i);
+      } else {
+        value.store_n(y + i, block.dim - i);
+      }
+    }
+  }
+}
+
+template <typename T>
+inline void attend(const AttentionBlock& block) {
+  const Workspace w(block);
+  begin_rows(block, w);
+  const std::int64_t keys = seen(block, block.positions - 1);
+  for (std::int64_t first = 0; first < keys; first += kKeys) {
+    const std::int64_t count = smaller(kKeys, keys - first);
+    load_keys<T>(block, w, first, count);
+    load_values<T>(block, w, first, count);
+    attend_keys(block, w, first, count);
+  }
+  end_rows(block, w);
+}
+
+}  // namespace

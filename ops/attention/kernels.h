@@ -1,0 +1,50 @@
+// Attention of one block of query rows over the keys of one key/value head.
+//
+//   y[p][h] = sum_s w_s v[s] / sum_s w_s,   w_s = e^(scale * q[p][h] . k[s] - largest),   0 <= s < seen(p)
+//   seen(p) = visible + p * growth, within [0, keys]
+//
+// A row is a pair of a position p and a query head h; all rows of a block read the same keys. A row that sees
+// no key is zero. A NaN that a row sees makes the row NaN; keys that it does not see cannot touch it. A row
+// is the same bits whatever other rows stand in its block, so work may be cut at any position and head.
+//
+// q and y are f32, k and v of the type of the kernel's row in kernels.inc. Vectors of `dim` elements are
+// contiguous, with no alignment; strides are in elements. y may be q. Arithmetic is f32 (the scalar
+// reference: double). Vector kernels take keys in blocks of kAttentionKeys from key 0 on, widened and with k
+// transposed in the workspace, and keep a running maximum and sum for each row.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+
+namespace tessera::ops {
+
+inline constexpr std::int64_t kAttentionRows = 128;    // most rows of a block
+inline constexpr std::int64_t kAttentionKeys = 64;     // keys that are widened at a time
+inline constexpr std::int64_t kAttentionMaxDim = 256;  // largest dim
+inline constexpr std::int64_t kAttentionLanes = 16;    // dims are padded to a multiple of this
+
+struct AttentionBlock {
+  const float* q;  // row (p, h) at p * q_stride + h * q_head_stride
+  float* y;
+  const void *k, *v;  // key s at s * k_stride, s * v_stride
+  std::int64_t q_stride, q_head_stride, y_stride, y_head_stride, k_stride, v_stride;
+  std::int64_t positions, heads;  // positions * heads <= kAttentionRows
+  std::int64_t dim;
+  std::int64_t visible, growth, keys;  // growth: 1 for causal attention, 0 where all positions see the same
+  float scale;
+  float* workspace;  // attention_workspace_floats(dim), aligned to 64 bytes
+};
+
+// Rows of q and y, a block of k and one of v, scores, and for each row a sum in lanes, the running maximum,
+// the new one and their factor. 384 KiB at dim 256.
+static constexpr std::int64_t attention_workspace_floats(std::int64_t dim) {
+  const std::int64_t width = (dim + kAttentionLanes - 1) / kAttentionLanes * kAttentionLanes;
+  return 2 * (kAttentionRows + kAttentionKeys) * width + kAttentionRows * kAttentionKeys +
+         kAttentionRows * kAttentionLanes + 3 * (kAttentionRows + kAttentionLanes);
+}
+
+#define TESSERA_KERNEL(level, cache, function) void function(const AttentionBlock& block) noexcept;
+#include "ops/attention/kernels.inc"
+#undef TESSERA_KERNEL
+
+}  // namespace tessera::ops

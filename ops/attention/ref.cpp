@@ -1,0 +1,53 @@
+#include <algorithm>
+#include <cmath>
+#include <limits>
+
+#include "ops/attention/kernels.h"
+#include "quant/half.h"
+
+namespace tessera::ops {
+namespace {
+
+double widened(float value) { return value; }
+double widened(std::uint16_t value) { return quant::f16_to_f32(value); }
+
+template <typename T>
+void attend_row(const AttentionBlock& block, const float* q, float* y, std::int64_t seen) {
+  double sum = 0, values[kAttentionMaxDim] = {};
+  double largest = -std::numeric_limits<double>::infinity();
+  for (std::int64_t s = 0; s < seen; ++s) {
+    const T* k = static_cast<const T*>(block.k) + s * block.k_stride;
+    const T* v = static_cast<const T*>(block.v) + s * block.v_stride;
+    double score = 0;
+    for (std::int64_t i = 0; i < block.dim; ++i) score += double{q[i]} * widened(k[i]);
+    score *= double{block.scale};
+    if (score > largest) {
+      const double factor = std::exp(largest - score);
+      sum *= factor;
+      for (std::int64_t i = 0; i < block.dim; ++i) values[i] *= factor;
+      largest = score;
+    }
+    const double weight = std::exp(score - largest);
+    sum += weight;
+    for (std::int64_t i = 0; i < block.dim; ++i) values[i] += weight * widened(v[i]);
+  }
+  for (std::int64_t i = 0; i < block.dim; ++i) y[i] = seen > 0 ? static_cast<float>(values[i] / sum) : 0.0f;
+}
+
+template <typename T>
+void attend(const AttentionBlock& block) {
+  for (std::int64_t p = 0; p < block.positions; ++p) {
+    const std::int64_t seen = std::clamp<std::int64_t>(block.visible + p * block.growth, 0, block.keys);
+    for (std::int64_t h = 0; h < block.heads; ++h) {
+      attend_row<T>(block, block.q + p * block.q_stride + h * block.q_head_stride,
+                    block.y + p * block.y_stride + h * block.y_head_stride, seen);
+    }
+  }
+}
+
+}  // namespace
+
+void attention_f32_ref(const AttentionBlock& block) noexcept { attend<float>(block); }
+void attention_f16_ref(const AttentionBlock& block) noexcept { attend<std::uint16_t>(block); }
+
+}  // namespace tessera::ops

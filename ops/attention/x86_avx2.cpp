@@ -1,0 +1,12 @@
+#include "ops/simd/x86_avx2.h"
+#include "ops/attention/kernels.h"
+#include "ops/simd/math.h"
+
+#include "ops/attention/generic.h"
+
+namespace tessera::ops {
+
+void attention_f32_x86_avx2(const AttentionBlock& block) noexcept { attend<float>(block); }
+void attention_f16_x86_avx2(const AttentionBlock& block) noexcept { attend<std::uint16_t>(block); }
+
+}  // namespace tessera::ops

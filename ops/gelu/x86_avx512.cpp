@@ -1,0 +1,12 @@
+#include "ops/simd/x86_avx512.h"
+#include "ops/gelu/kernels.h"
+
+#include "ops/simd/math.h"
+
+#include "ops/gelu/generic.h"
+
+namespace tessera::ops {
+
+void gelu_x86_avx512(const GeluRange& range) noexcept { gelu_range(range); }
+
+}  // namespace tessera::ops

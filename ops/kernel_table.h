@@ -1,0 +1,21 @@
+// Which kernels this build holds, whatever the CPU: the rows of every ops/*/kernels.inc. The same rows make
+// the declarations and the choice of a plan, so a kernel that runs is a kernel that is listed.
+#pragma once
+
+#include <span>
+#include <string_view>
+
+#include "tensor/api.h"
+
+namespace tessera::ops {
+
+struct KernelListing {
+  std::string_view op;      // the folder, such as "matmul"
+  std::string_view kernel;  // the name that a plan prints; ends in the level, or in "ref" for the scalar one
+  std::string_view level;   // a name of tensor/isa_levels.inc: what the CPU needs
+};
+
+// Rows of one op stand together, best first.
+TESSERA_API std::span<const KernelListing> kernel_table();
+
+}  // namespace tessera::ops

@@ -1,0 +1,59 @@
+// Products with a weight matrix.
+//
+//   y[m][n] = sum_k x[m][k] w[n][k] + bias[n]
+//
+// One call computes a tile of outputs over the whole of k. Rows of x and y are contiguous, `x_stride` and
+// `y_stride` floats apart, at any alignment of floats. How w lies is the kernel's format
+// (ops/matmul/pack.h); a tile of panels starts at the first column of a panel and reads whole panels.
+//
+// Order of summation, so that a row's bits do not depend on the other rows of the call, nor on the tile:
+//   panels   one f32 sum for each output, from 0, over k ascending with fused multiply-add, then the bias;
+//   rows     one f32 sum for each lane of the level's vectors, fused, lanes added in a fixed tree, then the
+//            bias; OpenBLAS has an order of its own, kept fixed by calls of whole blocks of rows;
+//   scalar   a double sum over k ascending, rounded once after the bias.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+
+namespace tessera::ops {
+
+inline constexpr int kPanelColumns = 16;
+
+struct MatmulTile {
+  const float* x;
+  const void* w;      // the tile's first row or panel
+  const float* bias;  // of the tile's first column, or null
+  float* y;
+  void* workspace;  // as many bytes as the kernel's row says, aligned to 64
+  std::int64_t x_stride, y_stride;
+  std::int64_t w_stride;  // bytes from one row of the weight, or one panel, to the next
+  std::int64_t rows, columns, k;
+};
+
+// What a kernel needs as workspace for tiles of up to `rows` x `columns` outputs.
+struct MatmulExtents {
+  std::int64_t rows, columns, k;
+};
+
+constexpr std::size_t no_workspace(const MatmulExtents&) { return 0; }
+
+// Panels: rows of x are copied in blocks of kBlockDepth inputs, kBlockStride floats apart: 17 cache lines,
+// so that rows do not fall onto the same sets of the cache however x is laid out.
+inline constexpr std::int64_t kBlockDepth = 256, kBlockStride = kBlockDepth + 16;
+constexpr std::size_t panel_workspace(const MatmulExtents& e) {
+  return static_cast<std::size_t>(e.rows * kBlockStride) * sizeof(float);
+}
+
+// OpenBLAS: the last rows of x, padded to kBlasRows, and their outputs.
+inline constexpr std::int64_t kBlasRows = 24;
+constexpr std::size_t blas_workspace(const MatmulExtents& e) {
+  return static_cast<std::size_t>(kBlasRows * (e.k + e.columns)) * sizeof(float);
+}
+
+#define TESSERA_KERNEL(level, format, min_rows, workspace, function) \
+  void function(const MatmulTile& tile) noexcept;
+#include "ops/matmul/kernels.inc"
+#undef TESSERA_KERNEL
+
+}  // namespace tessera::ops

@@ -1,0 +1,46 @@
+#include <cblas.h>
+
+#include <cstring>
+
+#include "ops/matmul/kernels.h"
+
+namespace tessera::ops {
+namespace {
+
+void sgemm(const MatmulTile& t, const float* x, std::int64_t x_stride, float* y, std::int64_t y_stride,
+           std::int64_t rows) {
+  cblas_sgemm(CblasRowMajor, CblasNoTrans, CblasTrans, static_cast<blasint>(rows),
+              static_cast<blasint>(t.columns), static_cast<blasint>(t.k), 1, x,
+              static_cast<blasint>(x_stride), static_cast<const float*>(t.w),
+              static_cast<blasint>(t.w_stride / 4), 0, y, static_cast<blasint>(y_stride));
+}
+
+}  // namespace
+
+void matmul_f32_openblas(const MatmulTile& t) noexcept {
+  const std::int64_t whole = t.rows / kBlasRows * kBlasRows, rest = t.rows - whole;
+  if (whole) sgemm(t, t.x, t.x_stride, t.y, t.y_stride, whole);
+  if (rest) {
+    auto* x = static_cast<float*>(t.workspace);
+    float* y = x + kBlasRows * t.k;
+    for (std::int64_t m = 0; m < kBlasRows; ++m) {
+      const std::size_t bytes = static_cast<std::size_t>(t.k) * sizeof(float);
+      if (m < rest) {
+        std::memcpy(x + m * t.k, t.x + (whole + m) * t.x_stride, bytes);
+      } else {
+        std::memset(x + m * t.k, 0, bytes);
+      }
+    }
+    sgemm(t, x, t.k, y, t.columns, kBlasRows);
+    for (std::int64_t m = 0; m < rest; ++m) {
+      std::memcpy(t.y + (whole + m) * t.y_stride, y + m * t.columns,
+                  static_cast<std::size_t>(t.columns) * sizeof(float));
+    }
+  }
+  if (!t.bias) return;
+  for (std::int64_t m = 0; m < t.rows; ++m) {
+    for (std::int64_t n = 0; n < t.columns; ++n) t.y[m * t.y_stride + n] += t.bias[n];
+  }
+}
+
+}  // namespace tessera::ops

@@ -1,0 +1,145 @@
+// What the tests of attention share: references in double with a bound for each element.
+#pragma once
+
+#include <algorithm>
+#include <string>
+#include <utility>
+
+#include "quant/half.h"
+#include "tensor/error.h"
+#include "tests/ops/op_test.h"
+
+namespace tessera::testing {
+
+// q [T, H, d], k and v [C, G, d], as the kernels will read them.
+struct AttentionCase {
+  std::int64_t tokens, heads, kv_heads, dim, cache;
+  float scale;
+  std::vector<float> q, k, v;
+
+  AttentionCase(std::int64_t t, std::int64_t h, std::int64_t g, std::int64_t d, std::int64_t c)
+      : tokens(t),
+        heads(h),
+        kv_heads(g),
+        dim(d),
+        cache(c),
+        scale(static_cast<float>(1 / std::sqrt(static_cast<double>(d)))),
+        q(random_floats(t * h * d, 1)),
+        k(random_floats(c * g * d, 2)),
+        v(random_floats(c * g * d, 3)) {}
+};
+
+struct Expected {
+  std::vector<double> y, bound;
+};
+
+// Row t attends to keys [from(t), to(t)).
+//
+// The bound, with u = 2^-24, n keys in b blocks, and A = max_s scale * sum_i |q_i k_si| of the row:
+//   a score is a chain of d FMAs over scaled queries, from which the maximum is taken: (d + 3) u A;
+//   exp adds 2e-7, relative; so does the factor of each block, whose exponent is rounded: 2 u A;
+//   hence a weight is off by a factor e^(+-delta), delta = (d + 3 + 2 b) u A + (1 + b) 2e-7 (common factors
+//   cancel), in the numerator and in the denominator;
+//   sums over keys, the product with 1 / sum and the rounding of y: (n + 2 b + 20) u.
+// All relative to W = sum_s w_s |v_s| / sum_s w_s. Weights below e^-87.3 come out as 1.2e-38 at most.
+template <typename From, typename To>
+Expected expected_attention(const AttentionCase& x, From from, To to) {
+  const double u = 0x1p-24;
+  const auto dim = static_cast<std::size_t>(x.dim);
+  Expected out;
+  for (std::int64_t row = 0; row < x.tokens * x.heads; ++row) {
+    const std::int64_t t = row / x.heads, group = row % x.heads / (x.heads / x.kv_heads);
+    const float* q = x.q.data() + row * x.dim;
+    const std::int64_t begin = from(t), n = std::max<std::int64_t>(to(t) - begin, 0);
+    std::vector<double> scores(static_cast<std::size_t>(n));
+    double largest = -INFINITY, magnitude = 0;
+    for (std::int64_t s = 0; s < n; ++s) {
+      const float* k = x.k.data() + ((begin + s) * x.kv_heads + group) * x.dim;
+      double score = 0, absolute = 0;
+      for (std::size_t i = 0; i < dim; ++i) {
+        score += double{q[i]} * double{k[i]};
+        absolute += std::abs(double{q[i]} * double{k[i]});
+      }
+      scores[static_cast<std::size_t>(s)] = score * double{x.scale};
+      largest = std::max(largest, score * double{x.scale});
+      magnitude = std::max(magnitude, absolute * double{x.scale});
+    }
+    double sum = 0;
+    std::vector<double> value(dim), weight(dim);
+    for (std::int64_t s = 0; s < n; ++s) {
+      const float* v = x.v.data() + ((begin + s) * x.kv_heads + group) * x.dim;
+      const double w = std::exp(scores[static_cast<std::size_t>(s)] - largest);
+      sum += w;
+      for (std::size_t i = 0; i < dim; ++i) {
+        value[i] += w * double{v[i]};
+        weight[i] += w * std::abs(double{v[i]});
+      }
+    }
+    const auto count = static_cast<double>(n), blocks = std::ceil(count / 64) + 1;
+    const double delta = (static_cast<double>(x.dim) + 3 + 2 * blocks) * u * magnitude + (1 + blocks) * 2e-7;
+    const double relative = std::expm1(2 * delta) + (count + 2 * blocks + 20) * u;
+    for (std::size_t i = 0; i < dim; ++i) {
+      out.y.push_back(n > 0 ? value[i] / sum : 0);
+      out.bound.push_back(n > 0 ? relative * weight[i] / sum + 1e-34 : 0);
+    }
+  }
+  return out;
+}
+
+inline void expect_within(const std::vector<float>& y, const Expected& expected) {
+  ASSERT_EQ(y.size(), expected.y.size());
+  for (std::size_t i = 0; i < y.size(); ++i) {
+    if (std::isnan(expected.y[i])) {
+      ASSERT_TRUE(std::isnan(y[i])) << "at " << i << ": " << y[i];
+    } else {
+      ASSERT_LE(std::abs(double{y[i]} - expected.y[i]), expected.bound[i])
+          << "at " << i << ": " << y[i] << ", expected " << expected.y[i];
+    }
+  }
+}
+
+inline Expected expected_causal(const AttentionCase& x, std::int64_t past) {
+  return expected_attention(
+      x, [](std::int64_t) { return std::int64_t{0}; },
+      [&](std::int64_t t) { return std::clamp<std::int64_t>(past + t + 1, 0, x.cache); });
+}
+
+inline std::vector<std::uint16_t> to_f16(const std::vector<float>& values) {
+  std::vector<std::uint16_t> halves;
+  for (const float value : values) halves.push_back(quant::f32_to_f16(value));
+  return halves;
+}
+inline void round_to_f16(std::vector<float>& values) {
+  for (float& value : values) value = quant::f16_to_f32(quant::f32_to_f16(value));
+}
+
+inline std::vector<float> run_causal(const AttentionCase& x, std::int64_t past, DType cache, const Cpu& cpu,
+                                     int threads = 1) {
+  const std::vector<std::int32_t> at{static_cast<std::int32_t>(past)};
+  const auto k = to_f16(x.k), v = to_f16(x.v);
+  const bool half = cache == DType::kF16;
+  const Shape shape{x.cache, x.kv_heads, x.dim};
+  const TensorView keys(cache, shape, half ? static_cast<const void*>(k.data()) : x.k.data());
+  const TensorView values(cache, shape, half ? static_cast<const void*>(v.data()) : x.v.data());
+  return run(
+      [&](Graph& g) {
+        return ops::causal_attention(g, view(x.q, {x.tokens, x.heads, x.dim}), keys, values, view(at, {1}),
+                                     x.scale);
+      },
+      cpu, threads);
+}
+
+// The message of the kUsage error that build throws.
+template <typename Build>
+std::string refusal(Build build) {
+  Graph g;
+  try {
+    build(g);
+  } catch (const Error& error) {
+    EXPECT_EQ(error.code(), ErrorCode::kUsage);
+    return error.what();
+  }
+  return "nothing thrown";
+}
+
+}  // namespace tessera::testing

@@ -1,0 +1,83 @@
+// Each kernel by itself: what lies around x and y may neither be used nor written.
+#include <limits>
+
+#include "ops/matmul/kernels.h"
+#include "ops/matmul/pack.h"
+#include "tests/ops/weights.h"
+
+namespace tessera::testing {
+namespace {
+
+struct Kernel {
+  IsaLevel level;
+  std::string format, name;
+  std::size_t (*workspace)(const ops::MatmulExtents&);
+  void (*run)(const ops::MatmulTile&) noexcept;
+};
+
+const Kernel kKernels[] = {
+#define TESSERA_KERNEL(level, format, min_rows, workspace, function) \
+  {IsaLevel::level, #format, #function, ops::workspace, ops::function},
+#include "ops/matmul/kernels.inc"
+#undef TESSERA_KERNEL
+};
+
+constexpr float kGuard = 12345.0f;
+constexpr std::int64_t kMargin = 24;
+
+void expect_inside(const Kernel& kernel, std::int64_t rows, std::int64_t n, std::int64_t k) {
+  SCOPED_TRACE(kernel.name + " rows " + std::to_string(rows) + " n " + std::to_string(n) + " k " +
+               std::to_string(k));
+  const DType dtype = kernel.format.starts_with("kBf16")  ? DType::kBF16
+                      : kernel.format.starts_with("kF16") ? DType::kF16
+                                                          : DType::kF32;
+  const FileWeight w(dtype, {n, k}, 1);
+  const ops::PackedWeight packed = ops::pack_weight(w.view, 1);
+  const TensorView& weight = kernel.format.ends_with("Panels") ? packed.view : w.view;
+  const auto values = random_floats(rows * k, 2), bias = random_floats(n, 3);
+  const std::int64_t x_stride = k + 7, y_stride = n + 5;
+  std::vector<float> x(static_cast<std::size_t>(2 * kMargin + rows * x_stride),
+                       std::numeric_limits<float>::quiet_NaN());
+  for (std::int64_t r = 0; r < rows; ++r) {
+    std::copy_n(values.begin() + r * k, k, x.begin() + kMargin + r * x_stride);
+  }
+  std::vector<float> y(static_cast<std::size_t>(2 * kMargin + rows * y_stride), kGuard);
+  const Buffer workspace = Buffer::allocate(kernel.workspace({rows, n, k}) + 64);
+  kernel.run({.x = x.data() + kMargin,
+              .w = weight.data,
+              .bias = bias.data(),
+              .y = y.data() + kMargin,
+              .workspace = workspace.data(),
+              .x_stride = x_stride,
+              .y_stride = y_stride,
+              .w_stride = ops::weight_stride(weight),
+              .rows = rows,
+              .columns = n,
+              .k = k});
+  std::vector<float> inside;
+  for (std::int64_t i = 0; i < static_cast<std::int64_t>(y.size()); ++i) {
+    const std::int64_t row = (i - kMargin) / y_stride, column = (i - kMargin) % y_stride;
+    if (i >= kMargin && row < rows && column < n) {
+      inside.push_back(y[static_cast<std::size_t>(i)]);
+    } else {
+      ASSERT_EQ(y[static_cast<std::size_t>(i)], kGuard) << "at " << i;
+    }
+  }
+  Product(values, w.values, bias, rows, n, k).expect(inside);
+}
+
+TEST(MatmulKernels, StayInsideTheirTile) {
+  const Cpu cpu = Cpu::from_environment();
+  for (const Kernel& kernel : kKernels) {
+    if (!cpu.has(kernel.level)) continue;
+    for (const std::int64_t n : {1, 15, 16, 17, 33, 64, 79, 130}) {
+      for (const std::int64_t k : {1, 2, 15, 31, 256, 257, 300}) {
+        for (const std::int64_t rows : {1, 2, 13}) expect_inside(kernel, rows, n, k);
+      }
+    }
+    for (std::int64_t rows = 1; rows <= 30; ++rows) expect_inside(kernel, rows, 77, 37);
+  }
+}
+
+}  // namespace
+}  // namespace tessera::testing
