@@ -47,7 +47,7 @@ Options parse_options(int argc, const char* const* argv) {
                  "{\"ids\": […], \"ids_as_user_text\": […]}: with the texts of special\n"
                  "tokens standing for these, and as plain characters")
       ->type_name("FILE.jsonl");
-  app.footer("\nWithout --tensors, --kernels, --cpu and --tokenize: a summary of the model.");
+  app.footer("Without --tensors, --kernels, --cpu and --tokenize: a summary of the model.");
   parse_arguments(app, argc, argv);
   if (o.path.empty() && (o.tensors || !o.tokenize.empty() || !(o.kernels || o.cpu)))
     throw Error(ErrorCode::kUsage, "", "PATH", "missing; see --help");
@@ -75,7 +75,7 @@ Json kernels_json() {
 
 Json tensors_json(const Checkpoint& checkpoint) {
   Json tensors = Json::array();
-  for (const CheckpointEntry& entry : checkpoint.entries()) {
+  for (const Checkpoint::Entry& entry : checkpoint.entries()) {
     tensors.push_back(
         {{"name", entry.name},
          {"dtype", entry.dtype},
@@ -91,7 +91,7 @@ Json weights_json(const Checkpoint& checkpoint) {
   std::map<std::string, int> files;
   std::size_t bytes = 0;
   std::int64_t parameters = 0;
-  for (const CheckpointEntry& entry : checkpoint.entries()) {
+  for (const Checkpoint::Entry& entry : checkpoint.entries()) {
     auto& [count, size] = dtypes[entry.dtype];
     ++count;
     size += entry.bytes.size();

@@ -32,7 +32,7 @@ std::vector<Picture> read_pictures(const Options& options, const PreprocessConfi
 }
 
 // Answers do not say which picture their boxes are of; the one next to the question is taken.
-BoxList find_boxes(const Options& options, const Answer& answer, std::span<const Picture> pictures) {
+BoxList boxes_of_answer(const Options& options, const Answer& answer, std::span<const Picture> pictures) {
   if (pictures.empty()) return {};
   const Image& image = pictures.back().image;
   BoxList list = find_boxes(answer.text, image.width, image.height);
@@ -51,7 +51,7 @@ int run_once(const Options& options, Conversation& conversation, const Preproces
   Answer answer = options.raw ? conversation.ask_raw(*options.prompt, pictures)
                               : conversation.ask(*options.prompt, pictures);
   answer.timings.load = load_seconds;
-  const BoxList boxes = find_boxes(options, answer, pictures);
+  const BoxList boxes = boxes_of_answer(options, answer, pictures);
   if (options.json) {
     const std::size_t box_image = pictures.empty() ? 0 : pictures.size() - 1;
     write_file(*options.json, json_report(options.model, answer, pictures, boxes, box_image));

@@ -1,6 +1,10 @@
 #include "examples/qwen3vl/options.h"
 
+#include <unistd.h>
+
 #include <algorithm>
+#include <cerrno>
+#include <cstring>
 #include <limits>
 
 #include "examples/common/arguments.h"
@@ -22,10 +26,10 @@ constexpr Alias kAliases[] = {
 
 constexpr char kDescription[] =
     "Answers questions about pictures and text with a Qwen3-VL model.\n"
-    "The answer goes to standard output, everything else to standard error.\n";
+    "The answer goes to standard output, everything else to standard error.";
 
 constexpr char kFooter[] =
-    "\nWithout -p and -f the program is interactive: /image FILE adds a picture to the next message, /clear\n"
+    "Without -p and -f the program is interactive: /image FILE adds a picture to the next message, /clear\n"
     "forgets the conversation, /quit or the end of input leaves. Ctrl-C stops an answer.\n"
     "\nExit status: 0 success, 1 internal error, 2 wrong command line, 3 model missing or damaged, 4 model "
     "not\n"
@@ -161,6 +165,14 @@ void check_combinations(const Options& o, const Raw& raw) {
   }
 }
 
+// Reading comes after the model is loaded; a wrong name should not have to wait for it.
+void check_inputs(const Options& o) {
+  for (const std::string& path : o.images) {
+    if (::access(path.c_str(), R_OK) != 0)
+      throw Error(ErrorCode::kInput, path, "", std::string("cannot open: ") + std::strerror(errno));
+  }
+}
+
 void check_outputs(const Options& o, const Raw& raw) {
   const auto outputs = output_paths(o);
   std::vector<std::string> inputs = o.images;
@@ -193,6 +205,7 @@ Options parse_options(int argc, const char* const* argv) {
   parse_arguments(app, argc, argv, kAliases);
 
   check_combinations(o, raw);
+  check_inputs(o);
   check_outputs(o, raw);
   if (raw.cache_type_v) o.cache_dtype = cache_dtype("-ctv", *raw.cache_type_v);
   if (raw.cache_type_k) o.cache_dtype = cache_dtype("-ctk", *raw.cache_type_k);

@@ -62,7 +62,13 @@ std::string json_report(const std::string& model, const Answer& answer, std::spa
                                {"bbox", box.corner}});
   }
   report["timings"] = timings_json(answer);
-  return report.dump(2, ' ', false, Json::error_handler_t::replace) + "\n";
+  // One member a line: readable, and lists of tokens stay short.
+  std::string text = "{";
+  for (const auto& [key, value] : report.items()) {
+    text += text.size() == 1 ? "\n" : ",\n";
+    text += "  \"" + key + "\": " + value.dump(-1, ' ', false, Json::error_handler_t::replace);
+  }
+  return text + "\n}\n";
 }
 
 std::string timing_line(const Answer& answer) {
