@@ -55,6 +55,9 @@ void Executor::prepare(std::shared_ptr<const Plan> plan) {
   if (plan == plan_) return;
   const std::size_t bytes = plan->bytes(threads_);
   if (bytes > arena_.size()) {
+    // Both arenas at once might not fit; should the new one not fit either, nothing may point into the old.
+    plan_.reset();
+    work_ = std::make_unique<Work>();
     arena_ = Buffer();
     arena_ = Buffer::allocate(bytes);
   }

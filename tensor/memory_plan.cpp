@@ -4,6 +4,7 @@
 #include <numeric>
 
 #include "tensor/buffer.h"
+#include "tensor/error.h"
 
 namespace tessera {
 
@@ -29,8 +30,12 @@ MemoryPlan memory_plan(std::span<const Lifetime> lifetimes) {
       if (plan.offsets[other] >= offset + padded(i)) break;
       offset = std::max(offset, plan.offsets[other] + padded(other));
     }
+    std::uint64_t end = 0;
+    if (!checked_add(offset, padded(i), &end)) {
+      throw Error(ErrorCode::kResource, "", "memory", "intermediate values take more than 2^64 bytes");
+    }
     plan.offsets[i] = offset;
-    plan.total_bytes = std::max(plan.total_bytes, offset + padded(i));
+    plan.total_bytes = std::max<std::size_t>(plan.total_bytes, end);
     const auto place =
         std::upper_bound(placed.begin(), placed.end(), offset,
                          [&](std::size_t at, std::size_t other) { return at < plan.offsets[other]; });

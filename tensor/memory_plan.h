@@ -24,7 +24,7 @@ struct MemoryPlan {
 
 // Values whose lifetimes share a step get disjoint ranges. Largest first, each into the lowest gap that
 // fits (greedy by size: Pisarchyk and Lee, "Efficient Memory Management for Deep Neural Net Inference",
-// 2020).
+// 2020). Throws Error{kResource} when the total exceeds 64 bits.
 TESSERA_API MemoryPlan memory_plan(std::span<const Lifetime> lifetimes);
 
 }  // namespace tessera

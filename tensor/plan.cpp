@@ -1,7 +1,7 @@
 #include "tensor/plan.h"
 
 #include <algorithm>
-#include <cstdio>
+#include <charconv>
 
 #include "tensor/buffer.h"
 #include "tensor/error.h"
@@ -61,6 +61,7 @@ class Layout {
   std::vector<std::int32_t> memory_, last_use_;
 };
 
+// Four digits and a unit, with a point whatever the locale.
 std::string human(double value) {
   char text[32];
   const char* unit = "";
@@ -69,8 +70,21 @@ std::string human(double value) {
     value /= 1000;
     unit = next;
   }
-  std::snprintf(text, sizeof text, "%.4g%s", value, unit);
-  return text;
+  const auto end = std::to_chars(text, text + sizeof text, value, std::chars_format::general, 4).ptr;
+  return std::string(text, end) + unit;
+}
+
+// The columns of Plan::to_string; a text that is too wide pushes the rest to the right.
+std::string row(const std::array<std::string, 8>& cells) {
+  constexpr int kWidths[] = {5, -16, -24, -20, 12, 9, 9, 0};  // negative: to the left
+  std::string out;
+  for (std::size_t i = 0; i < cells.size(); ++i) {
+    const auto width = static_cast<std::size_t>(std::abs(kWidths[i]));
+    const std::string pad(width - std::min(width, cells[i].size()), ' ');
+    out += kWidths[i] < 0 ? cells[i] + pad : pad + cells[i];
+    out += i == 0 || i == 6 ? "  " : i < 7 ? " " : "\n";
+  }
+  return out;
 }
 
 // Gives every value that an op makes its place: `lifetime_of[n]` is the lifetime of the memory of node n.
@@ -169,19 +183,13 @@ std::size_t Plan::bytes(int threads) const {
 }
 
 std::string Plan::to_string() const {
-  std::string out;
-  char line[512];
-  std::snprintf(line, sizeof line, "%5s  %-16s %-24s %-20s %12s %9s %9s  %s\n", "step", "op", "kernel",
-                "shape", "offset", "bytes", "FLOPs", "name");
-  out += line;
+  std::string out = row({"step", "op", "kernel", "shape", "offset", "bytes", "FLOPs", "name"});
   for (std::size_t i = 0; i < steps_.size(); ++i) {
     const Step& s = steps_[i];
     std::string at = std::to_string(s.output.place.offset);
     if (s.output.place.kind == Place::Kind::kSlot) at = "slot " + std::to_string(s.output.place.slot);
-    std::snprintf(line, sizeof line, "%5zu  %-16s %-24s %-20s %12s %9s %9s  %s\n", i, s.op->name,
-                  s.plan.kernel, s.output.desc.shape.to_string().c_str(), at.c_str(),
-                  human(s.cost.bytes).c_str(), human(s.cost.flops).c_str(), s.name.c_str());
-    out += line;
+    out += row({std::to_string(i), s.op->name, s.plan.kernel, s.output.desc.shape.to_string(), at,
+                human(s.cost.bytes), human(s.cost.flops), s.name});
   }
   out += "arena " + std::to_string(arena_bytes_) + " bytes, workspace " + std::to_string(workspace_bytes_) +
          " bytes a thread, " + human(cost_.bytes) + " bytes moved, " + human(cost_.flops) + " FLOPs\n";
@@ -192,7 +200,7 @@ std::shared_ptr<const Plan> PlanCache::get(const Graph& graph) {
   const std::uint64_t hash = graph.structural_hash();
   auto found = entries_.find(hash);
   if (found == entries_.end()) {
-    if (entries_.size() >= capacity_) {
+    if (!entries_.empty() && entries_.size() >= capacity_) {
       entries_.erase(std::min_element(entries_.begin(), entries_.end(), [](const auto& a, const auto& b) {
         return a.second.last_use < b.second.last_use;
       }));

@@ -1,8 +1,11 @@
 #include "tensor/trace.h"
 
-#include <cstdio>
+#include <algorithm>
+#include <charconv>
 #include <filesystem>
 #include <fstream>
+#include <limits>
+#include <locale>
 
 #include "tensor/error.h"
 
@@ -11,17 +14,18 @@ namespace {
 
 std::string json_string(std::string_view text) {
   std::string out = "\"";
-  for (const char c : text) {
+  for (const char c : escape(text, 4 * text.size() + 1)) {
     if (c == '"' || c == '\\') out += '\\';
-    if (static_cast<unsigned char>(c) >= 0x20) out += c;
+    out += c;
   }
   return out + '"';
 }
 
+// With a point whatever the locale.
 std::string number(double value) {
-  char text[32];
-  std::snprintf(text, sizeof text, "%.3f", value);
-  return text;
+  char text[330];
+  const auto end = std::to_chars(text, text + sizeof text, value, std::chars_format::fixed, 3).ptr;
+  return {text, end};
 }
 
 }  // namespace
@@ -45,16 +49,20 @@ void TraceWriter::thread_worked(int step, int thread, std::int64_t begin_ns, std
 void TraceWriter::write(const std::string& path) const {
   std::vector<double> step_ns(labels_.size());
   double total_ns = 0;
-  std::int64_t origin_ns = pieces_.empty() ? 0 : pieces_.front().begin_ns;
+  std::int64_t origin_ns = std::numeric_limits<std::int64_t>::max();
   for (const Piece& piece : pieces_) {
+    if (!piece.worked()) continue;
+    origin_ns = std::min(origin_ns, piece.begin_ns);
     step_ns[static_cast<std::size_t>(piece.label)] += static_cast<double>(piece.end_ns - piece.begin_ns);
     total_ns += static_cast<double>(piece.end_ns - piece.begin_ns);
   }
   std::ofstream file(path, std::ios::binary | std::ios::trunc);
+  if (!file) throw Error(ErrorCode::kOutput, path, "", "cannot open the trace for writing");
+  file.imbue(std::locale::classic());
   file << "{\"displayTimeUnit\":\"ms\",\"traceEvents\":[";
   const char* separator = "\n";
   for (const Piece& piece : pieces_) {
-    if (piece.end_ns == piece.begin_ns) continue;
+    if (!piece.worked()) continue;
     const auto index = static_cast<std::size_t>(piece.label);
     const Label& label = labels_[index];
     file << separator << "{\"ph\":\"X\",\"pid\":1,\"tid\":" << piece.thread
@@ -72,7 +80,8 @@ void TraceWriter::write(const std::string& path) const {
   file.close();
   if (!file) {
     std::error_code ignored;
-    std::filesystem::remove(path, ignored);
+    // A device such as /dev/full is not ours to remove.
+    if (std::filesystem::is_regular_file(path, ignored)) std::filesystem::remove(path, ignored);
     throw Error(ErrorCode::kOutput, path, "", "cannot write the trace");
   }
 }

@@ -18,7 +18,7 @@ class TESSERA_API TraceWriter : public StepObserver {
   void run_begins(const Plan& plan, int threads) override;
   void thread_worked(int step, int thread, std::int64_t begin_ns, std::int64_t end_ns) noexcept override;
 
-  // Throws Error{kOutput}; no file is left then.
+  // Throws Error{kOutput}; no partial file is left then.
   void write(const std::string& path) const;
 
  private:
@@ -29,6 +29,7 @@ class TESSERA_API TraceWriter : public StepObserver {
   struct Piece {
     std::int32_t label = 0, thread = 0;
     std::int64_t begin_ns = 0, end_ns = 0;
+    bool worked() const { return end_ns != 0; }  // the team had this thread
   };
   std::string phase_ = "run";
   std::vector<Label> labels_;  // one for each step of each run

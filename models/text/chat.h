@@ -64,9 +64,8 @@ TESSERA_API std::vector<std::int32_t> encode_chat(const Tokenizer& tokenizer,
 TESSERA_API std::vector<std::int32_t> encode_next_turn(const Tokenizer& tokenizer,
                                                        std::span<const Message> messages, ChatLayout layout);
 
-// Replaces the i-th pad_id, left to right, by counts[i] copies (t·h·w/4 of picture i, §8.6; h·w/4 for each
-// group of frames). Error{kInput}: the number of pads is not that of counts, a count below 1, more than 2^31
-// - 1 ids.
+// Replaces the i-th pad_id, left to right, by counts[i] copies: t·h·w/4 for picture i (§8.6), h·w/4 for each
+// group of frames. Error{kInput}: as many pads as counts are not there, a count below 1, over 2^31-1 ids.
 TESSERA_API std::vector<std::int32_t> expand_pads(std::span<const std::int32_t> ids, std::int32_t pad_id,
                                                   std::span<const std::int64_t> counts);
 

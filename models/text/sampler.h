@@ -27,8 +27,8 @@ struct SamplerOptions {
   float top_p = 1.0f;
   // Only those at least this times as likely as the likeliest. [0, 1]; 0: all.
   float min_p = 0.0f;
-  // Each token of prompt or answer so far: logit / penalty if positive, logit * penalty if negative. Finite,
-  // > 0.
+  // For each token of prompt or answer so far a positive logit is divided, a negative one multiplied by it.
+  // Finite, > 0.
   float repetition_penalty = 1.0f;
   // Taken from the logit of each token of the answer so far, once. Finite.
   float presence_penalty = 0.0f;

@@ -68,7 +68,9 @@ TEST_P(Golden, PicturesGiveTheReferencesFeatures) {
     }
     row += pictures[i].tokens();
   }
-  if (!images_.empty()) EXPECT_EQ(row * width(), tensors_->find("vision.merger")->shape.elements());
+  if (!images_.empty()) {
+    EXPECT_EQ(row * width(), tensors_->find("vision.merger")->shape.elements());
+  }
 }
 
 TEST_P(Golden, EveryLayerOfTheFullCasesMatches) {
@@ -156,8 +158,8 @@ std::vector<GoldenCase> all_cases() {
   return cases;
 }
 
-INSTANTIATE_TEST_SUITE_P(Cases, Golden, ::testing::ValuesIn(all_cases()), [](const auto& info) {
-  std::string name = info.param.checkpoint + "_" + info.param.name;
+INSTANTIATE_TEST_SUITE_P(Cases, Golden, ::testing::ValuesIn(all_cases()), [](const auto& test) {
+  std::string name = test.param.checkpoint + "_" + test.param.name;
   std::replace(name.begin(), name.end(), '-', '_');
   return name;
 });

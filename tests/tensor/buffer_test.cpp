@@ -1,0 +1,99 @@
+#include "tensor/buffer.h"
+
+#include <gtest/gtest.h>
+#include <sys/stat.h>
+
+#include <cstdint>
+#include <cstring>
+#include <filesystem>
+#include <fstream>
+
+#include "tensor/error.h"
+
+namespace tessera {
+namespace {
+
+class BufferFile : public ::testing::Test {
+ protected:
+  BufferFile() {
+    std::string pattern = (std::filesystem::temp_directory_path() / "tessera_buffer_XXXXXX").string();
+    folder_ = mkdtemp(pattern.data());
+  }
+  ~BufferFile() override { std::filesystem::remove_all(folder_); }
+  std::string path(const std::string& name) const { return (folder_ / name).string(); }
+  void expect_refused(const std::string& path, const std::string& reason) const {
+    try {
+      Buffer::map_file(path);
+      ADD_FAILURE() << path;
+    } catch (const Error& error) {
+      EXPECT_EQ(error.code(), ErrorCode::kModel);
+      EXPECT_EQ(error.file(), path);
+      EXPECT_EQ(error.reason(), reason);
+    }
+  }
+  std::filesystem::path folder_;
+};
+
+TEST(Buffer, IsZeroedAndAligned) {
+  const Buffer buffer = Buffer::allocate(100001);
+  EXPECT_EQ(buffer.size(), 100001u);
+  EXPECT_EQ(reinterpret_cast<std::uintptr_t>(buffer.data()) % kAlignment, 0u);
+  for (std::size_t i = 0; i < buffer.size(); ++i) ASSERT_EQ(buffer.data()[i], std::byte{0});
+}
+
+TEST(Buffer, OfNothingIsEmpty) {
+  EXPECT_EQ(Buffer::allocate(0).data(), nullptr);
+  EXPECT_EQ(Buffer().size(), 0u);
+}
+
+TEST(Buffer, NamesTheSizeThatDoesNotFit) {
+  try {
+    Buffer::allocate(std::size_t{1} << 62);
+    FAIL();
+  } catch (const Error& error) {
+    EXPECT_EQ(error.code(), ErrorCode::kResource);
+    EXPECT_STREQ(error.what(), "memory: cannot allocate 4611686018427387904 bytes");
+  }
+}
+
+TEST(Buffer, MovesItsMemory) {
+  Buffer a = Buffer::allocate(64);
+  std::byte* memory = a.data();
+  Buffer b = std::move(a);
+  EXPECT_EQ(b.data(), memory);
+  Buffer c = Buffer::allocate(128);
+  c = std::move(b);
+  EXPECT_EQ(c.data(), memory);
+  EXPECT_EQ(c.size(), 64u);
+}
+
+TEST_F(BufferFile, MapsAWholeFile) {
+  std::ofstream(path("a")) << "tessera";
+  const Buffer buffer = Buffer::map_file(path("a"));
+  ASSERT_EQ(buffer.size(), 7u);
+  EXPECT_EQ(std::memcmp(buffer.data(), "tessera", 7), 0);
+}
+
+TEST_F(BufferFile, StaysReadableAfterItsPagesWereDropped) {
+  std::ofstream(path("a")) << std::string(20000, 'x');
+  const Buffer buffer = Buffer::map_file(path("a"));
+  buffer.drop_pages(1, 19999);
+  buffer.drop_pages(5, 2);
+  for (std::size_t i = 0; i < buffer.size(); ++i) ASSERT_EQ(buffer.data()[i], std::byte{'x'});
+}
+
+TEST_F(BufferFile, OfAnEmptyFileIsEmpty) {
+  std::ofstream(path("empty")).close();
+  EXPECT_EQ(Buffer::map_file(path("empty")).size(), 0u);
+}
+
+TEST_F(BufferFile, RefusesWhatIsNoRegularFile) {
+  expect_refused(path("missing"), "No such file or directory");
+  expect_refused(folder_.string(), "not a regular file");
+  ASSERT_EQ(mkfifo(path("fifo").c_str(), 0600), 0);
+  expect_refused(path("fifo"), "not a regular file");  // and does not wait for a writer
+  expect_refused("/dev/zero", "not a regular file");
+}
+
+}  // namespace
+}  // namespace tessera
