@@ -68,7 +68,7 @@ TESSERA_API Tensor layer_norm(Graph& g, const Operand& x, const Operand& weight,
 // e^(x - max) / sum over the last extent. A row of -inf alone gives zeros.
 TESSERA_API Tensor softmax(Graph& g, const Operand& x);
 // Indices i32 [..., k] of the k largest of each row, largest first, equal values by smaller index; NaN counts
-// as smallest.
+// as smallest. k is from 1 to the width of a row.
 TESSERA_API Tensor top_k(Graph& g, const Operand& x, std::int64_t k);
 
 // ---- products ----
@@ -125,7 +125,7 @@ TESSERA_API Tensor interpolate_positions(Graph& g, const Operand& table, const G
 //
 // y[t, h] = sum_s softmax_s(scale * q[t, h] . k[s, g]) v[s, g] with g = h / (H / G). The matrix of scores is
 // never stored whole: keys pass in fixed blocks with a running maximum and sum, so a row of y does not depend
-// on the other rows computed with it.
+// on the other rows computed with it. d is at most 256.
 
 // Over a cache: q [T, H, d], k and v [C, G, d] (f32 or f16), past i32 [1] -> [T, H, d]. Row t attends to
 // cache rows 0 .. past[0] + t.
