@@ -74,9 +74,8 @@ TESSERA_API Tensor top_k(Graph& g, const Operand& x, std::int64_t k);
 // ---- products ----
 
 // y = x w^T: x [..., K], w [N, K] f32, f16 or bf16, as in a file or packed by pack_weight -> [..., N]. Sums
-// are f32. A row of y is the same bits whatever other rows are computed with it, except for f32 weights with
-// OpenBLAS: there one row alone differs from the same row among several, and on CPUs for which OpenBLAS takes
-// its Haswell or Zen kernels a row differs with its index modulo 12, all within float rounding.
+// are f32. A row of y is the same bits whatever other rows are computed with it; only with f32 weights and
+// OpenBLAS one row alone differs, within float rounding, from the same row among several.
 TESSERA_API Tensor matmul(Graph& g, const Operand& x, const Operand& w);
 // y = x w^T + bias, bias f32 [N].
 TESSERA_API Tensor matmul(Graph& g, const Operand& x, const Operand& w, const Operand& bias);

@@ -35,11 +35,17 @@ struct MatmulTile {
   std::int64_t rows, columns, k;
 };
 
-// What a kernel needs as workspace for tiles of up to `rows` x `columns` outputs.
 struct MatmulExtents {
   std::int64_t rows, columns, k;
 };
 
+// Whether a kernel serves a product of these extents.
+constexpr bool takes_all(const MatmulExtents&) { return true; }
+// Not one row; and only where OpenBLAS chose kernels that give a row the same bits wherever it stands: those
+// for Skylake-X and its successors. Its Haswell and Zen kernels (0.3.21) round a row by its index modulo 12.
+bool blas_takes(const MatmulExtents& product);
+
+// What a kernel needs as workspace for tiles of up to these extents.
 constexpr std::size_t no_workspace(const MatmulExtents&) { return 0; }
 
 // Panels: rows of x are copied in blocks of kBlockDepth inputs, kBlockStride floats apart: 17 cache lines,
@@ -50,16 +56,16 @@ constexpr std::size_t panel_workspace(const MatmulExtents& e) {
 }
 
 // OpenBLAS: the last rows of x, padded to kBlasRows, and their outputs. OpenBLAS rounds a row as its call's
-// number of rows and the row's place demand; multiples of kBlasRows, and narrow tiles in calls of exactly so
-// many, make it always the same: its kernels take 24 rows (Haswell, Zen) or 4 (Skylake-X) at a time, and its
-// small-matrix kernels (Skylake-X) stop at 1200 outputs.
+// number of rows demands; multiples of kBlasRows, and narrow tiles in calls of exactly so many, make it
+// always the same: its Skylake-X kernels take 4 rows at a time, and those for small matrices stop at 1200
+// outputs.
 inline constexpr std::int64_t kBlasRows = 48, kBlasColumns = 64;
 static_assert(kTileRows % kBlasRows == 0);
 constexpr std::size_t blas_workspace(const MatmulExtents& e) {
   return static_cast<std::size_t>(kBlasRows * (e.k + e.columns)) * sizeof(float);
 }
 
-#define TESSERA_KERNEL(level, function, format, min_rows, workspace) \
+#define TESSERA_KERNEL(level, function, format, takes, workspace) \
   void function(const MatmulTile& tile) noexcept;
 #include "ops/matmul/kernels.inc"
 #undef TESSERA_KERNEL

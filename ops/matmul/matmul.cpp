@@ -90,31 +90,30 @@ void run(const KernelArgs& args, std::int64_t begin, std::int64_t end) noexcept 
 struct MatmulKernel {
   IsaLevel level;
   WeightFormat format;
-  std::int64_t min_rows;
+  bool (*takes)(const MatmulExtents&);
   std::size_t (*workspace)(const MatmulExtents&);
   const char* name;
   KernelFn run;
 };
 
 constexpr MatmulKernel kKernels[] = {
-#define TESSERA_KERNEL(level, function, format, min_rows, workspace) \
-  {IsaLevel::level, WeightFormat::format, min_rows, workspace, #function, run<function>},
+#define TESSERA_KERNEL(level, function, format, takes, workspace) \
+  {IsaLevel::level, WeightFormat::format, takes, workspace, #function, run<function>},
 #include "ops/matmul/kernels.inc"
 #undef TESSERA_KERNEL
 };
 
 OpPlan plan(const OpArgs& args, const Cpu& cpu) {
   const TensorDesc& w = args.inputs[1];
-  const std::int64_t rows = args.inputs[0].shape.rows();
+  const MatmulExtents product{args.inputs[0].shape.rows(), w.shape[0], w.shape[1]};
   const MatmulKernel& kernel = *std::find_if(std::begin(kKernels), std::end(kKernels), [&](const auto& row) {
-    return cpu.has(row.level) && row.format == format_of(w) &&
-           row.min_rows <= std::max<std::int64_t>(rows, 1);
+    return cpu.has(row.level) && row.format == format_of(w) && row.takes(product);
   });
-  const Tiles tiles(rows, w.shape[0]);
+  const Tiles tiles(product.rows, product.columns);
   return {.run = kernel.run,
           .kernel = kernel.name,
           .tasks = tiles.tasks(),
-          .workspace_bytes = kernel.workspace({tiles.rows, tiles.columns, w.shape[1]})};
+          .workspace_bytes = kernel.workspace({tiles.rows, tiles.columns, product.k})};
 }
 
 OpCost cost(const OpArgs& args) {

@@ -1,6 +1,7 @@
 #include <cblas.h>
 
 #include <cstring>
+#include <string_view>
 
 #include "ops/matmul/kernels.h"
 
@@ -19,6 +20,11 @@ void sgemm(const MatmulTile& t, const float* x, std::int64_t x_stride, float* y,
 }
 
 }  // namespace
+
+bool blas_takes(const MatmulExtents& product) {
+  const std::string_view core = openblas_get_corename();
+  return product.rows > 1 && (core == "SkylakeX" || core == "Cooperlake" || core == "SapphireRapids");
+}
 
 void matmul_f32_openblas(const MatmulTile& t) noexcept {
   const std::int64_t whole = t.rows / kBlasRows * kBlasRows, rest = t.rows - whole;
