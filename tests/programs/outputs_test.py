@@ -42,6 +42,17 @@ class Pictures(ProgramTest):
         width, height, _ = read_png(self.folder / "seen-2.png")
         self.assertEqual(report["image_grids"], [[1, height // 16, width // 16]])
 
+    def test_pictures_seen_are_those_of_the_reference(self):
+        """Pixel for pixel; a token is 32 x 32 pixels."""
+        for line in (IMAGES / "resize.jsonl").read_text().splitlines():
+            rule = json.loads(line)
+            with self.subTest(rule["resized"]):
+                path = self.folder / "seen.png"
+                report, _ = self.report("--image", IMAGES / rule["file"], "--image-min-tokens", rule["min_pixels"] // 1024,
+                                        "--image-max-tokens", rule["max_pixels"] // 1024, "-p", "a", "-n", 1, "--show-input", path)
+                self.assertEqual(report["image_grids"], [rule["grid_thw"]])
+                self.assertEqual(read_png(path), read_png(IMAGES / rule["resized"]))
+
     def test_trace_loads(self):
         path = self.folder / "trace.json"
         self.assert_success(ask(*LOCATE, "--trace", path))
