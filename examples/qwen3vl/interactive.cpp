@@ -113,6 +113,7 @@ int run_interactive(Conversation& conversation, std::vector<Picture> pictures,
     if (prompt) note("> ");
     const Cancellable cancellable;
     const auto line = lines.next();
+    if (!line && prompt) note("\n");
     if (pending_signal() != 0) return 128 + pending_signal();
     if (!line) return 0;
     try {

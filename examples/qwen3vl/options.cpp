@@ -5,7 +5,10 @@
 #include <algorithm>
 #include <cerrno>
 #include <cstring>
+#include <filesystem>
 #include <limits>
+#include <system_error>
+#include <utility>
 
 #include "examples/common/arguments.h"
 #include "examples/common/program.h"
@@ -19,7 +22,8 @@ namespace {
 constexpr std::int64_t kDefaultContext = 8192;
 constexpr std::int64_t kMaxThreads = 1024;
 constexpr std::int64_t kMaxImageTokens = 1 << 20;
-constexpr std::size_t kMaxImages = 64;  // reliability.md §3.0
+constexpr std::int64_t kMaxTopLogprobs = kMaxTokens;  // a whole vocabulary
+constexpr std::size_t kMaxImages = 64;                // reliability.md §3.0
 
 constexpr Alias kAliases[] = {
     {"-sys", "--system-prompt"}, {"-ctk", "--cache-type-k"}, {"-ctv", "--cache-type-v"}};
@@ -29,12 +33,12 @@ constexpr char kDescription[] =
     "The answer goes to standard output, everything else to standard error.";
 
 constexpr char kFooter[] =
-    "Without -p and -f the program is interactive: /image FILE adds a picture to the next message, /clear\n"
-    "forgets the conversation, /quit or the end of input leaves. Ctrl-C stops an answer.\n"
-    "\nExit status: 0 success, 1 internal error, 2 wrong command line, 3 model missing or damaged, 4 model "
-    "not\n"
-    "supported, 5 prompt or picture rejected, 6 out of memory, 7 output not written, 130 and 143 stopped by\n"
-    "SIGINT and SIGTERM.\n";
+    "Without -p and -f the program is interactive: /image FILE adds a picture to the next message,\n"
+    "/clear forgets the conversation, /quit or the end of input leaves. Ctrl-C stops an answer.\n"
+    "\n"
+    "Exit status: 0 success, 1 internal error, 2 wrong command line, 3 model missing or damaged,\n"
+    "4 model not supported, 5 prompt or picture rejected, 6 out of memory, 7 output not written,\n"
+    "130 and 143 stopped by SIGINT and SIGTERM.\n";
 
 [[noreturn]] void refuse(const std::string& flag, const std::string& reason) {
   throw Error(ErrorCode::kUsage, "", flag, reason);
@@ -47,17 +51,17 @@ DType cache_dtype(const std::string& flag, const std::string& name) {
 }
 
 // Results of parsing that are not options themselves.
-struct Raw {
+struct Extra {
   std::optional<std::string> prompt_file, cache_type_k, cache_type_v;
   std::optional<std::int64_t> threads;
 };
 
-void add_input(CLI::App& app, Options& o, Raw& raw) {
+void add_input(CLI::App& app, Options& o, Extra& extra) {
   app.add_option("-m,--model", o.model, "Hugging Face folder of a Qwen3-VL model")
       ->type_name("PATH")
       ->required();
   app.add_option("-p,--prompt", o.prompt, "question, or any text")->type_name("TEXT");
-  app.add_option("-f,--file", raw.prompt_file, "file with the question, taken as it is")->type_name("FILE");
+  app.add_option("-f,--file", extra.prompt_file, "file with the question, taken as it is")->type_name("FILE");
   app.add_option("--system-prompt", o.system, "(also -sys) system message")->type_name("TEXT");
   app.add_option("--image", o.images, "PNG, JPEG or WebP picture before the text; may be repeated")
       ->type_name("FILE")
@@ -66,16 +70,13 @@ void add_input(CLI::App& app, Options& o, Raw& raw) {
   app.add_flag("--raw", o.raw,
                "take the prompt without chat layout, special tokens parsed;\n"
                "each <|image_pad|> takes the next --image");
-  for (const char* bound : {"min", "max"}) {
-    auto& value = bound[1] == 'i' ? o.image_min_tokens : o.image_max_tokens;
-    add_integer(app, std::string("--image-") + bound + "-tokens",
-                std::string("a picture becomes at ") + (bound[1] == 'i' ? "least" : "most") +
-                    " N tokens [the model's]",
-                {1, kMaxImageTokens}, [&value](std::int64_t n) { value = n; });
-  }
+  add_integer(app, "--image-min-tokens", "a picture becomes at least N tokens [the model's]",
+              {1, kMaxImageTokens}, [&o](std::int64_t n) { o.image_min_tokens = n; });
+  add_integer(app, "--image-max-tokens", "a picture becomes at most N tokens [the model's]",
+              {1, kMaxImageTokens}, [&o](std::int64_t n) { o.image_max_tokens = n; });
 }
 
-void add_run(CLI::App& app, Options& o, Raw& raw) {
+void add_run(CLI::App& app, Options& o, Extra& extra) {
   add_integer(app, "-n,--n-predict", "longest answer in tokens; -1: until the context is full [-1]",
               {1, std::numeric_limits<std::int32_t>::max(), ", or -1", -1},
               [&o](std::int64_t n) { o.max_tokens = n < 0 ? std::nullopt : std::optional(n); });
@@ -88,10 +89,10 @@ void add_run(CLI::App& app, Options& o, Raw& raw) {
          "tokens of conversation that fit [the model's maximum, at most 8192]")
       ->type_name("N");
   add_integer(app, "-t,--threads", "threads [processors that this process may use]", {1, kMaxThreads},
-              [&raw](std::int64_t n) { raw.threads = n; });
-  app.add_option("--cache-type-k", raw.cache_type_k, "(also -ctk) type of the KV cache: f16 or f32 [f16]")
+              [&extra](std::int64_t n) { extra.threads = n; });
+  app.add_option("--cache-type-k", extra.cache_type_k, "(also -ctk) type of the KV cache: f16 or f32 [f16]")
       ->type_name("TYPE");
-  app.add_option("--cache-type-v", raw.cache_type_v, "(also -ctv) the same as -ctk")->type_name("TYPE");
+  app.add_option("--cache-type-v", extra.cache_type_v, "(also -ctv) the same as -ctk")->type_name("TYPE");
 }
 
 void add_sampling(CLI::App& app, Options& o) {
@@ -122,7 +123,7 @@ void add_output(CLI::App& app, Options& o) {
   };
   file("--json", o.json, "write tokens, text, boxes and timings");
   add_integer(app, "--top-logprobs", "with --json: the N best of each token with their log probabilities",
-              {1, kMaxImageTokens}, [&o](std::int64_t n) { o.top_logprobs = n; });
+              {1, kMaxTopLogprobs}, [&o](std::int64_t n) { o.top_logprobs = n; });
   file("--draw-boxes", o.draw_boxes, "PNG of the (last) picture with the boxes of the answer drawn in");
   file("--show-input", o.show_input,
        "PNG of the picture as the model sees it; of the second picture FILE-2.png,\nand so on");
@@ -142,9 +143,9 @@ std::vector<std::pair<std::string, std::string>> output_paths(const Options& o) 
   return paths;
 }
 
-void check_combinations(const Options& o, const Raw& raw) {
-  if (o.prompt && raw.prompt_file) refuse("-f", "not together with -p; see --help");
-  const bool one_shot = o.prompt || raw.prompt_file;
+void check_combinations(const Options& o, const Extra& extra) {
+  if (o.prompt && extra.prompt_file) refuse("-f", "not together with -p; see --help");
+  const bool one_shot = o.prompt || extra.prompt_file;
   for (const auto& [flag, path] : output_paths(o)) {
     if (!one_shot) refuse(flag, "needs -p or -f; see --help");
   }
@@ -154,7 +155,7 @@ void check_combinations(const Options& o, const Raw& raw) {
   for (const auto& [flag, path] : {std::pair("--draw-boxes", o.draw_boxes), {"--show-input", o.show_input}}) {
     if (path && o.images.empty()) refuse(flag, "needs --image; see --help");
   }
-  if (raw.cache_type_k && raw.cache_type_v && raw.cache_type_k != raw.cache_type_v)
+  if (extra.cache_type_k && extra.cache_type_v && extra.cache_type_k != extra.cache_type_v)
     refuse("-ctv", "differs from -ctk: keys and values have one type");
   if (o.image_min_tokens && o.image_max_tokens && *o.image_min_tokens > *o.image_max_tokens)
     refuse("--image-min-tokens", "over --image-max-tokens");
@@ -173,11 +174,14 @@ void check_inputs(const Options& o) {
   }
 }
 
-void check_outputs(const Options& o, const Raw& raw) {
+void check_outputs(const Options& o, const Extra& extra) {
   const auto outputs = output_paths(o);
   std::vector<std::string> inputs = o.images;
   inputs.push_back(o.model);
-  if (raw.prompt_file) inputs.push_back(*raw.prompt_file);
+  std::error_code ignored;  // a model that cannot be listed is reported when it is loaded
+  for (const auto& file : std::filesystem::directory_iterator(o.model, ignored))
+    inputs.push_back(file.path().string());
+  if (extra.prompt_file) inputs.push_back(*extra.prompt_file);
   for (const auto& [flag, path] : outputs) {
     check_output_path(path);
     for (const std::string& input : inputs) {
@@ -193,27 +197,27 @@ void check_outputs(const Options& o, const Raw& raw) {
 
 Options parse_options(int argc, const char* const* argv) {
   Options o;
-  Raw raw;
+  Extra extra;
   CLI::App app(kDescription, "qwen3vl");
   app.set_version_flag("--version", "qwen3vl (tessera) " TESSERA_VERSION);
   app.get_formatter()->column_width(36);
   app.footer(kFooter);
-  add_input(app, o, raw);
-  add_run(app, o, raw);
+  add_input(app, o, extra);
+  add_run(app, o, extra);
   add_sampling(app, o);
   add_output(app, o);
   parse_arguments(app, argc, argv, kAliases);
 
-  check_combinations(o, raw);
+  check_combinations(o, extra);
   check_inputs(o);
-  check_outputs(o, raw);
-  if (raw.cache_type_v) o.cache_dtype = cache_dtype("-ctv", *raw.cache_type_v);
-  if (raw.cache_type_k) o.cache_dtype = cache_dtype("-ctk", *raw.cache_type_k);
-  if (raw.prompt_file) o.prompt = read_input_file(*raw.prompt_file, kMaxTextBytes);
+  check_outputs(o, extra);
+  if (extra.cache_type_v) o.cache_dtype = cache_dtype("-ctv", *extra.cache_type_v);
+  if (extra.cache_type_k) o.cache_dtype = cache_dtype("-ctk", *extra.cache_type_k);
+  if (extra.prompt_file) o.prompt = read_input_file(*extra.prompt_file, kMaxTextBytes);
   const int available = available_threads();
-  o.threads = static_cast<int>(std::min<std::int64_t>(raw.threads.value_or(available), available));
-  if (raw.threads > available) {
-    warn("-t: " + std::to_string(*raw.threads) + " threads are more than the " + std::to_string(available) +
+  o.threads = static_cast<int>(std::min<std::int64_t>(extra.threads.value_or(available), available));
+  if (extra.threads > available) {
+    warn("-t: " + std::to_string(*extra.threads) + " threads are more than the " + std::to_string(available) +
          " processors that this process may use; running " + std::to_string(available));
   }
   return o;

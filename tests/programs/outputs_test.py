@@ -41,8 +41,17 @@ class Pictures(ProgramTest):
         report, _ = self.report("--image", IMAGES / "size_17x31.png", "-p", "Hello!", "-n", 1)
         width, height, _ = read_png(self.folder / "seen-2.png")
         self.assertEqual(report["image_grids"], [[1, height // 16, width // 16]])
-        rules = [json.loads(line) for line in (IMAGES / "resize.jsonl").read_text().splitlines()]
-        self.assertTrue(rules)
+
+    def test_pictures_seen_are_those_of_the_reference(self):
+        """Pixel for pixel; a token is 32 x 32 pixels."""
+        for line in (IMAGES / "resize.jsonl").read_text().splitlines():
+            rule = json.loads(line)
+            with self.subTest(rule["resized"]):
+                path = self.folder / "seen.png"
+                report, _ = self.report("--image", IMAGES / rule["file"], "--image-min-tokens", rule["min_pixels"] // 1024,
+                                        "--image-max-tokens", rule["max_pixels"] // 1024, "-p", "a", "-n", 1, "--show-input", path)
+                self.assertEqual(report["image_grids"], [rule["grid_thw"]])
+                self.assertEqual(read_png(path), read_png(IMAGES / rule["resized"]))
 
     def test_trace_loads(self):
         path = self.folder / "trace.json"
@@ -70,6 +79,7 @@ class Failures(ProgramTest):
         for name in ["a.png", "hard.png", "soft.png"]:
             self.assert_error(ask("--image", picture, "-p", "a", "--draw-boxes", self.folder / name), 7, "input")
         self.assertEqual(picture.read_bytes(), (PICTURES / "circle.png").read_bytes())
+        self.assert_error(ask("-p", "a", "--json", MODEL / "config.json"), 7, "input")
 
     def test_report_to_a_full_device(self):
         result = ask("-p", "Hello!", "-n", 2, "--json", "/dev/full")

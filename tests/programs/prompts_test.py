@@ -127,7 +127,7 @@ class Terminal(ProgramTest):
         self.assertRegex(shown, rb"\\x[01][0-9a-f]")
 
     def test_progress_is_shown_on_a_terminal_only(self):
-        flags = ["-p", "a", "-n", 1, "--image", IMAGES / "rgb8.png", "--image-min-tokens", 400, "-t", 1]
+        flags = ["-p", "a", "-n", 1, "--image", IMAGES / "rgb8.png", "--image-min-tokens", 200, "-t", 1]
         status, shown = self.typed(*flags, TESSERA_ISA="scalar")
         self.assertEqual(status, 0)
         self.assertRegex(shown, rb"\rencoding [^\r]*rgb8.png +\d+ %, [\d.]+ s left")
