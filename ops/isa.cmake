@@ -15,7 +15,7 @@ function(tessera_kernels folder)
     target_sources(tessera PRIVATE ${source})
     set_source_files_properties(${source} TARGET_DIRECTORY tessera PROPERTIES
       # g++ 12 takes the undefined operand inside its own AVX-512 intrinsics for a mistake of ours.
-      COMPILE_OPTIONS "${TESSERA_ISA_FLAGS_${level}};-Wno-maybe-uninitialized;-Wno-uninitialized"
+      COMPILE_OPTIONS "${TESSERA_ISA_FLAGS_${level}};$<$<CXX_COMPILER_ID:GNU>:-Wno-maybe-uninitialized;-Wno-uninitialized>"
       INTERPROCEDURAL_OPTIMIZATION OFF SKIP_PRECOMPILE_HEADERS ON SKIP_UNITY_BUILD_INCLUSION ON)
   endforeach()
 endfunction()

@@ -24,8 +24,10 @@ constexpr std::string_view folder_of(std::string_view path) {
 // Inside an included list, __FILE__ is that list: the folder's name need not be repeated.
 #define TESSERA_KERNEL(level, function, ...) {folder_of(__FILE__), #function, level_name(IsaLevel::level)},
 constexpr KernelListing kTable[] = {
+#include "ops/attention/kernels.inc"
 #include "ops/gelu/kernels.inc"
 #include "ops/layer_norm/kernels.inc"
+#include "ops/matmul/kernels.inc"
 #include "ops/rms_norm/kernels.inc"
 #include "ops/rope/kernels.inc"
 #include "ops/silu_mul/kernels.inc"

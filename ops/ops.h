@@ -68,14 +68,15 @@ TESSERA_API Tensor layer_norm(Graph& g, const Operand& x, const Operand& weight,
 // e^(x - max) / sum over the last extent. A row of -inf alone gives zeros.
 TESSERA_API Tensor softmax(Graph& g, const Operand& x);
 // Indices i32 [..., k] of the k largest of each row, largest first, equal values by smaller index; NaN counts
-// as smallest.
+// as smallest. k is from 1 to the width of a row.
 TESSERA_API Tensor top_k(Graph& g, const Operand& x, std::int64_t k);
 
 // ---- products ----
 
 // y = x w^T: x [..., K], w [N, K] f32, f16 or bf16, as in a file or packed by pack_weight -> [..., N]. Sums
-// are f32. A row of y is the same bits whatever other rows are computed with it, except that with OpenBLAS an
-// f32 product of one row differs from the same row among several within float rounding.
+// are f32. A row of y is the same bits whatever other rows are computed with it, except for f32 weights with
+// OpenBLAS: there one row alone differs from the same row among several, and on CPUs for which OpenBLAS takes
+// its Haswell or Zen kernels a row differs with its index modulo 12, all within float rounding.
 TESSERA_API Tensor matmul(Graph& g, const Operand& x, const Operand& w);
 // y = x w^T + bias, bias f32 [N].
 TESSERA_API Tensor matmul(Graph& g, const Operand& x, const Operand& w, const Operand& bias);
@@ -125,7 +126,7 @@ TESSERA_API Tensor interpolate_positions(Graph& g, const Operand& table, const G
 //
 // y[t, h] = sum_s softmax_s(scale * q[t, h] . k[s, g]) v[s, g] with g = h / (H / G). The matrix of scores is
 // never stored whole: keys pass in fixed blocks with a running maximum and sum, so a row of y does not depend
-// on the other rows computed with it.
+// on the other rows computed with it. d is at most 256.
 
 // Over a cache: q [T, H, d], k and v [C, G, d] (f32 or f16), past i32 [1] -> [T, H, d]. Row t attends to
 // cache rows 0 .. past[0] + t.

@@ -42,8 +42,8 @@ class TESSERA_API Executor {
   Executor& operator=(const Executor&) = delete;
 
   int threads() const { return threads_; }
-  // Allocates what the plan needs and keeps the plan. Throws Error{kResource}: then no plan is prepared. Cheap
-  // when the plan is the one already prepared.
+  // Allocates what the plan needs and keeps the plan. Throws Error{kResource}: then no plan is prepared.
+  // Cheap when the plan is the one already prepared.
   void prepare(std::shared_ptr<const Plan> plan);
   // Runs the prepared plan in one parallel region. slots[i] is the memory of graph input i, dense, aligned to
   // its element size. Neither allocates nor fails; after kCancelled the outputs hold nothing of use.

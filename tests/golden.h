@@ -16,6 +16,6 @@ inline std::string shared_golden(const std::string& path) {
 
 }  // namespace tessera::testing
 
-#define TESSERA_REQUIRE_SHARED(path)                                            \
-  if (!std::filesystem::exists(::tessera::testing::shared_golden(path)))        \
+#define TESSERA_REQUIRE_SHARED(path)                                     \
+  if (!std::filesystem::exists(::tessera::testing::shared_golden(path))) \
   GTEST_SKIP() << "needs " << ::tessera::testing::shared_golden(path)

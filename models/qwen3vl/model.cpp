@@ -1,5 +1,7 @@
 #include "models/qwen3vl/model.h"
 
+#include <algorithm>
+
 #include "models/qwen3vl/weights.h"
 #include "tensor/buffer.h"
 #include "tensor/error.h"
@@ -41,7 +43,9 @@ std::shared_ptr<const Model> Model::load(const std::string& path, const LoadOpti
     model->generation_ = std::move(*defaults);
   }
   auto& ends = model->generation_.eos_token_ids;
-  if (ends.empty()) ends = config.eos_token_ids;
+  for (const std::int32_t id : config.eos_token_ids) {
+    if (std::find(ends.begin(), ends.end(), id) == ends.end()) ends.push_back(id);
+  }
   for (const std::int32_t id : ends) {
     if (id < 0 || id >= config.text.vocab_size) {
       throw Error(ErrorCode::kModel, path, "eos_token_id",

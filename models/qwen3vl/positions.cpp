@@ -62,8 +62,8 @@ Positions token_positions(std::span<const std::int32_t> tokens, std::span<const 
   image_grids.check_count(tokens, config.image_token_id);
   video_grids.check_count(tokens, config.video_token_id);
   // A token or a grid of k tokens moves the position by k at most.
-  const auto room = static_cast<std::size_t>(std::numeric_limits<std::int32_t>::max() - start);
-  if (start < 0 || tokens.size() > room) {
+  const std::int64_t room = std::int64_t{std::numeric_limits<std::int32_t>::max()} - start;
+  if (start < 0 || static_cast<std::int64_t>(tokens.size()) > room) {
     throw Error(ErrorCode::kInput, "prompt", "positions",
                 "out of range (got " + std::to_string(tokens.size()) + " tokens from position " +
                     std::to_string(start) + ")");

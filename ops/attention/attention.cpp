@@ -53,24 +53,25 @@ TensorDesc infer_segment(const OpArgs& args) {
   return TensorDesc::dense(DType::kF32, q.shape);
 }
 
-// How the rows that read the same keys (`positions` positions of each of `heads` query heads) are cut into
-// blocks: whole heads' groups as far as they fit, then as many positions as fit beside them.
+// How the rows that read the same keys, `positions` positions of each of `heads` query heads, are cut into
+// blocks: as many heads as fit together, then as few and as even runs of positions as fit beside them.
 struct Cut {
-  std::int64_t positions, heads;  // in all
-  std::int64_t block_positions, block_heads;
-  std::int64_t position_blocks, head_blocks;
+  std::int64_t positions, heads;
+  std::int64_t block_heads, head_blocks, block_positions, position_blocks;
 
   Cut(std::int64_t position_count, std::int64_t head_count) : positions(position_count), heads(head_count) {
     block_heads = std::clamp<std::int64_t>(heads, 1, kAttentionRows);
-    block_positions = kAttentionRows / block_heads;
-    position_blocks = (positions + block_positions - 1) / block_positions;
-    head_blocks = (heads + block_heads - 1) / block_heads;
+    head_blocks = parts(heads, block_heads);
+    position_blocks = parts(positions, kAttentionRows / block_heads);
+    block_positions = parts(positions, std::max<std::int64_t>(position_blocks, 1));
   }
-  std::int64_t blocks() const { return position_blocks * head_blocks; }
+  std::int64_t blocks() const { return head_blocks * position_blocks; }
+
+ private:
+  static std::int64_t parts(std::int64_t n, std::int64_t size) { return (n + size - 1) / size; }
 };
 
-// Block `index` of the rows from position `row` and query head `head` on, which read key/value head
-// `kv_head`.
+// Where the rows of a cut begin in q and y, and where their keys do in k and v.
 struct Origin {
   std::int64_t row, head, kv_head, key;
 };
@@ -95,7 +96,7 @@ AttentionBlock block_of(const KernelArgs& args, const Cut& cut, const Origin& fr
   block.positions = std::min(cut.block_positions, cut.positions - first);
   block.heads = std::min(cut.block_heads, cut.heads - first_head);
   block.dim = q.shape[2];
-  block.visible = first;
+  block.visible = first;  // positions before the block's own
   block.workspace = reinterpret_cast<float*>(args.workspace);
   return block;
 }
@@ -139,7 +140,7 @@ struct AttentionRow {
 };
 
 constexpr AttentionRow kTable[] = {
-#define TESSERA_KERNEL(level, cache, function) \
+#define TESSERA_KERNEL(level, function, cache) \
   {IsaLevel::level, DType::cache, #function, run_causal<function>, run_segment<function>},
 #include "ops/attention/kernels.inc"
 #undef TESSERA_KERNEL

@@ -30,31 +30,32 @@ struct Product {
 
 template <int kM, int kN>
 inline void multiply_tile(const Product& p) {
+  const float *a = p.a, *b = p.b, *factor = p.factor;
+  float* c = p.c;
+  const std::int64_t a_stride = p.a_stride, b_stride = p.b_stride, c_stride = p.c_stride, depth = p.depth;
   F32 sum[kM][kN];
 #pragma GCC unroll 8
   for (int i = 0; i < kM; ++i) {
 #pragma GCC unroll 8
     for (int j = 0; j < kN; ++j) {
-      sum[i][j] =
-          p.factor ? F32::all(p.factor[i]) * F32::load(p.c + i * p.c_stride + j * kLanes) : F32::zero();
+      sum[i][j] = factor ? F32::all(factor[i]) * F32::load(c + i * c_stride + j * kLanes) : F32::zero();
     }
   }
-  const float *a = p.a, *b = p.b;
-  for (std::int64_t k = 0; k < p.depth; ++k, ++a, b += p.b_stride) {
+  for (std::int64_t k = 0; k < depth; ++k, ++a, b += b_stride) {
     F32 row[kN];
 #pragma GCC unroll 8
     for (int j = 0; j < kN; ++j) row[j] = F32::load(b + j * kLanes);
 #pragma GCC unroll 8
     for (int i = 0; i < kM; ++i) {
-      const F32 factor = F32::all(a[i * p.a_stride]);
+      const F32 element = F32::all(a[i * a_stride]);
 #pragma GCC unroll 8
-      for (int j = 0; j < kN; ++j) sum[i][j] = F32::fma(factor, row[j], sum[i][j]);
+      for (int j = 0; j < kN; ++j) sum[i][j] = F32::fma(element, row[j], sum[i][j]);
     }
   }
 #pragma GCC unroll 8
   for (int i = 0; i < kM; ++i) {
 #pragma GCC unroll 8
-    for (int j = 0; j < kN; ++j) sum[i][j].store(p.c + i * p.c_stride + j * kLanes);
+    for (int j = 0; j < kN; ++j) sum[i][j].store(c + i * c_stride + j * kLanes);
   }
 }
 
@@ -179,14 +180,13 @@ inline void load_values(const AttentionBlock& block, const Workspace& w, std::in
   }
 }
 
-// Turns n scores of each of the rows into weights, and moves the rows' maxima and sums on.
+// Turns n scores of each of the rows into weights, and moves the rows' maxima and sums on. Lanes beyond n
+// become -inf: their weight of 1.2e-38 is never read and is lost beside the sum, which is at least 1.
 inline void weigh(const Workspace& w, std::int64_t first, std::int64_t rows, std::int64_t n) {
-  const std::int64_t whole = n / kLanes * kLanes, rest = n - whole;
+  const std::int64_t padded = (n + kLanes - 1) / kLanes * kLanes;
   for (std::int64_t r = first; r < first + rows; ++r) {
     float* s = w.scores + r * kKeys;
-    if (rest) {
-      for (std::int64_t i = n; i < whole + kLanes; ++i) s[i] = -__builtin_inff();
-    }
+    for (std::int64_t i = n; i < padded; ++i) s[i] = -__builtin_inff();
     F32 top = F32::all(w.largest[r]);
     for (std::int64_t i = 0; i < n; i += kLanes) top = F32::max(F32::load(s + i), top);
     w.next[r] = top.largest();
@@ -198,14 +198,10 @@ inline void weigh(const Workspace& w, std::int64_t first, std::int64_t rows, std
     float* s = w.scores + r * kKeys;
     const F32 top = F32::all(w.next[r]);
     F32 sum = F32::zero();
-    for (std::int64_t i = 0; i < whole; i += kLanes) {
+    for (std::int64_t i = 0; i < n; i += kLanes) {
       const F32 weight = exp(F32::load(s + i) - top);
       weight.store(s + i);
       sum = sum + weight;
-    }
-    if (rest) {
-      exp(F32::load(s + whole) - top).store(s + whole);
-      sum = sum + F32::load_n(s + whole, rest);
     }
     F32::fma(F32::load(w.sum + r * kLanes), F32::all(w.factor[r]), sum).store(w.sum + r * kLanes);
     w.largest[r] = w.next[r];

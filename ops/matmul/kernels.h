@@ -20,6 +20,10 @@ namespace tessera::ops {
 
 inline constexpr int kPanelColumns = 16;
 
+// The largest tile. A tile's inputs, kBlockDepth deep, stay in the second-level cache; wider tiles copy their
+// inputs less often, narrower ones give every thread something to do.
+inline constexpr std::int64_t kTileRows = 144, kTileColumns = 128;
+
 struct MatmulTile {
   const float* x;
   const void* w;      // the tile's first row or panel
@@ -45,13 +49,17 @@ constexpr std::size_t panel_workspace(const MatmulExtents& e) {
   return static_cast<std::size_t>(e.rows * kBlockStride) * sizeof(float);
 }
 
-// OpenBLAS: the last rows of x, padded to kBlasRows, and their outputs.
-inline constexpr std::int64_t kBlasRows = 24;
+// OpenBLAS: the last rows of x, padded to kBlasRows, and their outputs. OpenBLAS rounds a row as its call's
+// number of rows and the row's place demand; multiples of kBlasRows, and narrow tiles in calls of exactly so
+// many, make it always the same: its kernels take 24 rows (Haswell, Zen) or 4 (Skylake-X) at a time, and its
+// small-matrix kernels (Skylake-X) stop at 1200 outputs.
+inline constexpr std::int64_t kBlasRows = 48, kBlasColumns = 64;
+static_assert(kTileRows % kBlasRows == 0);
 constexpr std::size_t blas_workspace(const MatmulExtents& e) {
   return static_cast<std::size_t>(kBlasRows * (e.k + e.columns)) * sizeof(float);
 }
 
-#define TESSERA_KERNEL(level, format, min_rows, workspace, function) \
+#define TESSERA_KERNEL(level, function, format, min_rows, workspace) \
   void function(const MatmulTile& tile) noexcept;
 #include "ops/matmul/kernels.inc"
 #undef TESSERA_KERNEL

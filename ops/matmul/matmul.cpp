@@ -24,25 +24,23 @@ WeightFormat format_of(const TensorDesc& w) {
 
 // How outputs are cut into tasks; it follows from the shapes alone.
 struct Tiles {
-  std::int64_t rows, columns;  // of one tile, the last ones may be smaller
+  std::int64_t rows, columns;  // of one tile; the last ones may be smaller
   std::int64_t row_tiles, column_tiles;
 
   Tiles(std::int64_t total_rows, std::int64_t total_columns) {
-    // Rows share a pass over the weights; a tile's inputs, kBlockDepth deep, stay in the second-level cache.
-    constexpr std::int64_t kMaxRows = 168;
-    // Wide tiles copy their inputs less often, narrow ones give every thread something to do.
-    constexpr std::int64_t kMinColumns = 64, kMaxColumns = 512, kEnoughTasks = 32;
-    row_tiles = count(total_rows, kMaxRows);
-    rows = row_tiles > 1 ? count(count(total_rows, row_tiles), kBlasRows) * kBlasRows : total_rows;
-    if (row_tiles > 1) row_tiles = count(total_rows, rows);
-    columns = kMaxColumns;
-    while (columns > kMinColumns && row_tiles * count(total_columns, columns) < kEnoughTasks) columns /= 2;
+    // Tiles about equally high.
+    const std::int64_t wanted = count(total_rows, count(total_rows, kTileRows));
+    rows = total_rows <= kTileRows ? total_rows : count(wanted, kBlasRows) * kBlasRows;
+    columns = total_rows == 1 ? kTileColumns / 2 : kTileColumns;
+    row_tiles = count(total_rows, rows);
     column_tiles = count(total_columns, columns);
   }
   std::int64_t tasks() const { return row_tiles * column_tiles; }
 
  private:
-  static std::int64_t count(std::int64_t total, std::int64_t part) { return (total + part - 1) / part; }
+  static std::int64_t count(std::int64_t total, std::int64_t part) {
+    return part > 0 ? (total + part - 1) / part : 0;
+  }
 };
 
 TensorDesc infer(const OpArgs& args) {
@@ -99,7 +97,7 @@ struct MatmulKernel {
 };
 
 constexpr MatmulKernel kKernels[] = {
-#define TESSERA_KERNEL(level, format, min_rows, workspace, function) \
+#define TESSERA_KERNEL(level, function, format, min_rows, workspace) \
   {IsaLevel::level, WeightFormat::format, min_rows, workspace, #function, run<function>},
 #include "ops/matmul/kernels.inc"
 #undef TESSERA_KERNEL

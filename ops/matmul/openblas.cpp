@@ -9,17 +9,20 @@ namespace {
 
 void sgemm(const MatmulTile& t, const float* x, std::int64_t x_stride, float* y, std::int64_t y_stride,
            std::int64_t rows) {
-  cblas_sgemm(CblasRowMajor, CblasNoTrans, CblasTrans, static_cast<blasint>(rows),
-              static_cast<blasint>(t.columns), static_cast<blasint>(t.k), 1, x,
-              static_cast<blasint>(x_stride), static_cast<const float*>(t.w),
-              static_cast<blasint>(t.w_stride / 4), 0, y, static_cast<blasint>(y_stride));
+  const std::int64_t block = t.columns < kBlasColumns ? kBlasRows : rows;
+  for (std::int64_t m = 0; m < rows; m += block) {
+    cblas_sgemm(CblasRowMajor, CblasNoTrans, CblasTrans, static_cast<blasint>(block),
+                static_cast<blasint>(t.columns), static_cast<blasint>(t.k), 1, x + m * x_stride,
+                static_cast<blasint>(x_stride), static_cast<const float*>(t.w),
+                static_cast<blasint>(t.w_stride / 4), 0, y + m * y_stride, static_cast<blasint>(y_stride));
+  }
 }
 
 }  // namespace
 
 void matmul_f32_openblas(const MatmulTile& t) noexcept {
   const std::int64_t whole = t.rows / kBlasRows * kBlasRows, rest = t.rows - whole;
-  if (whole) sgemm(t, t.x, t.x_stride, t.y, t.y_stride, whole);
+  sgemm(t, t.x, t.x_stride, t.y, t.y_stride, whole);
   if (rest) {
     auto* x = static_cast<float*>(t.workspace);
     float* y = x + kBlasRows * t.k;

@@ -1,8 +1,8 @@
 #include "ops/simd/x86_avx2.h"
 #include "ops/matmul/kernels.h"
 
-#include "ops/matmul/panels.h"
-#include "ops/matmul/rows.h"
+#include "ops/matmul/generic_panels.h"
+#include "ops/matmul/generic_rows.h"
 
 namespace tessera::ops {
 

@@ -13,7 +13,7 @@ FOLDERS = LAYERS + ["tests", "bench"]
 SUFFIXES = {".h", ".cpp", ".inc"}
 
 SEALED = re.compile(r"/(x86|arm)_\w+\.cpp$")
-SEALED_HEADERS = re.compile(r"^ops/(simd/|.*/generic\.h$)")
+SEALED_HEADERS = re.compile(r"^ops/(simd/|.*/generic(_\w+)?\.h$)")
 INTRINSICS = re.compile(r"<(\w*intrin|cpuid|arm_\w+)\.h>")
 # cpu.cpp asks cpuid and xgetbv; threads.cpp sets how each thread treats denormals.
 INTRINSICS_ALLOWED = re.compile(r"^tensor/(cpu|threads)\.cpp$|^ops/simd/|/(x86|arm)_\w+\.cpp$")
@@ -77,7 +77,7 @@ def sealed(root):
         is_sealed = SEALED.search(name) or SEALED_HEADERS.search(name)
         for line, included in includes(text):
             if is_sealed and not re.fullmatch(
-                    rf'<(cstdint|cstddef|immintrin.h|arm_neon.h)>|"{folder}/(kernels.h|generic.h)"|"ops/simd/.*"', included):
+                    rf'<(cstdint|cstddef|immintrin.h|arm_neon.h)>|"{folder}/(kernels.h|generic(_\w+)?.h)"|"ops/simd/.*"', included):
                 yield f"{name}:{line}: a sealed file includes {included}"
             if INTRINSICS.match(included) and not INTRINSICS_ALLOWED.search(name):
                 yield f"{name}:{line}: includes {included} outside of the sealed files"

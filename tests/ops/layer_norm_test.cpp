@@ -122,6 +122,20 @@ TEST(LayerNorm, RunsInPlace) {
   }
 }
 
+TEST(LayerNorm, WritesNothingBesideItsRow) {
+  for (const Cpu& cpu : cpus()) {
+    for (const std::int64_t columns : {2, 7, 9, 15, 17, 31}) {
+      const auto x = random_floats(3 * columns, 12), weight = random_floats(columns, 13);
+      expect_task_writes_its_row(
+          [&](Graph& g) {
+            return ops::layer_norm(g, view(x, {3, columns}), view(weight, {columns}), view(weight, {columns}),
+                                   {});
+          },
+          3, cpu);
+    }
+  }
+}
+
 TEST(LayerNorm, RefusesOperandsThatDoNotFit) {
   const std::vector<float> x(32), short_row(8), row(16);
   const std::vector<std::int32_t> ints(32);

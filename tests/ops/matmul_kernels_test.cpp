@@ -16,7 +16,7 @@ struct Kernel {
 };
 
 const Kernel kKernels[] = {
-#define TESSERA_KERNEL(level, format, min_rows, workspace, function) \
+#define TESSERA_KERNEL(level, function, format, min_rows, workspace) \
   {IsaLevel::level, #format, #function, ops::workspace, ops::function},
 #include "ops/matmul/kernels.inc"
 #undef TESSERA_KERNEL

@@ -71,6 +71,25 @@ inline void expect_near(const std::vector<float>& a, const std::vector<float>& b
   }
 }
 
+// Task 1 of the one op that `build` appends to constants writes the second of `rows` equal parts of its
+// output and nothing beside it.
+inline void expect_task_writes_its_row(const std::function<Tensor(Graph&)>& build, std::int64_t rows,
+                                       const Cpu& cpu) {
+  Graph g;
+  build(g);
+  const Plan plan = Plan::make(g, cpu);
+  ASSERT_EQ(plan.steps().size(), 1u);
+  const Step& step = plan.steps()[0];
+  ASSERT_EQ(step.plan.tasks, rows);
+  std::vector<TensorView> inputs;
+  for (const PlacedTensor& input : step.inputs) inputs.emplace_back(input.desc, input.place.data);
+  constexpr float kGuard = 12345.5f;
+  std::vector<float> y(static_cast<std::size_t>(step.output.desc.shape.elements()), kGuard);
+  step.plan.run({inputs.data(), TensorView(step.output.desc, y.data()), step.params.data()}, 1, 2);
+  const std::size_t part = y.size() / static_cast<std::size_t>(rows);
+  for (std::size_t i = 0; i < y.size(); ++i) EXPECT_EQ(y[i] != kGuard, i / part == 1) << "at " << i;
+}
+
 // `build` throws Error{kUsage} with that message.
 inline void expect_usage_error(const std::function<void(Graph&)>& build, const std::string& message) {
   Graph g;

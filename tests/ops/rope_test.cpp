@@ -196,6 +196,19 @@ TEST(Rope, RotatesHeadsOfAStridedViewAndInPlace) {
   }
 }
 
+TEST(Rope, WritesNothingBesideItsToken) {
+  for (const Cpu& cpu : cpus()) {
+    for (const std::int64_t dim : {2, 14, 18, 30, 34, 72}) {
+      const auto x = random_floats(3 * 2 * dim, 5), table = random_floats(3 * dim, 6);
+      expect_task_writes_its_row(
+          [&](Graph& g) {
+            return ops::rope(g, view(x, {3, 2, dim}), view(table, {3, dim / 2, 2}));
+          },
+          3, cpu);
+    }
+  }
+}
+
 TEST(Rope, RefusesATableOfOtherTokensOrWidth) {
   const std::vector<float> x(2 * 3 * 8), table(16), longer(24);
   expect_usage_error(

@@ -3,38 +3,17 @@
 #include <gtest/gtest.h>
 #include <omp.h>
 
-#include <cfenv>
-#include <cstdlib>
 #include <mutex>
-#include <new>
 #include <random>
 #include <set>
 
 #include "tensor/error.h"
+#include "tests/tensor/count_allocations.h"
 #include "tests/tensor/small_ops.h"
 
 #if defined(__x86_64__)
 #include <xmmintrin.h>
 #endif
-
-namespace {
-std::atomic<bool> counting{false};
-std::atomic<int> allocations{0};
-
-void* counted(std::size_t bytes) {
-  if (counting) ++allocations;
-  if (void* memory = std::malloc(bytes ? bytes : 1)) return memory;
-  throw std::bad_alloc();
-}
-}  // namespace
-
-// This executable counts its allocations while `counting` is set.
-void* operator new(std::size_t bytes) { return counted(bytes); }
-void* operator new[](std::size_t bytes) { return counted(bytes); }
-void operator delete(void* memory) noexcept { std::free(memory); }
-void operator delete[](void* memory) noexcept { std::free(memory); }
-void operator delete(void* memory, std::size_t) noexcept { std::free(memory); }
-void operator delete[](void* memory, std::size_t) noexcept { std::free(memory); }
 
 namespace tessera::testing {
 namespace {
@@ -100,17 +79,14 @@ TEST_F(ExecutorTest, ComputesWhatTheGraphSays) {
 
 TEST_F(ExecutorTest, DoesNotAllocateWhileItRuns) {
   const auto plan = long_plan(weights_);
+  EXPECT_GT(allocations_during([&] { Executor(1).prepare(plan); }), 0);  // the count works
   for (const int threads : {1, 3}) {
     Executor executor(threads);
     executor.prepare(plan);
     std::vector<float> x = x_;
     void* slots[] = {x.data()};
     executor.run(slots);
-    allocations = 0;
-    counting = true;
-    executor.run(slots);
-    counting = false;
-    EXPECT_EQ(allocations, 0);
+    EXPECT_EQ(allocations_during([&] { executor.run(slots); }), 0);
   }
 }
 

@@ -12,12 +12,17 @@
 #include "models/files/checkpoint.h"
 #include "models/files/json.h"
 #include "models/qwen3vl/session.h"
+#include "quant/half.h"
 #include "tests/golden.h"
 
 namespace tessera::testing {
 
+// How a checkpoint's matrices are given to the model.
+enum class Stored { kAsInFile, kAsF32 };
+
 struct GoldenCase {
   std::string checkpoint, name;
+  Stored stored = Stored::kAsInFile;
 
   // Where the case lies: tests/golden for those that travel with the project, else ../shared/golden.
   std::string root() const {
@@ -50,13 +55,35 @@ struct GoldenCase {
     }
     return all;
   }
-  friend void PrintTo(const GoldenCase& c, std::ostream* out) { *out << c.checkpoint << "/" << c.name; }
+  friend void PrintTo(const GoldenCase& c, std::ostream* out) {
+    *out << c.checkpoint << "/" << c.name << (c.stored == Stored::kAsF32 ? " in f32" : "");
+  }
 };
 
 inline std::vector<float> floats(const TensorView& view) {
   std::vector<float> values(static_cast<std::size_t>(view.shape.elements()));
   std::memcpy(values.data(), view.data, values.size() * sizeof(float));
   return values;
+}
+
+// The same tensors, widened to f32.
+inline std::shared_ptr<const Checkpoint> widened(const Checkpoint& source) {
+  std::vector<Buffer> memory;
+  std::vector<Checkpoint::Entry> entries(source.entries().begin(), source.entries().end());
+  for (Checkpoint::Entry& entry : entries) {
+    const auto n = static_cast<std::size_t>(entry.shape.elements());
+    Buffer& wide = memory.emplace_back(Buffer::allocate(n * sizeof(float)));
+    auto* out = reinterpret_cast<float*>(wide.data());
+    for (std::size_t i = 0; i < n; ++i) {
+      std::uint16_t half = 0;
+      std::memcpy(&half, entry.bytes.data() + 2 * i, sizeof half);
+      out[i] = entry.view->dtype == DType::kBF16 ? quant::bf16_to_f32(half) : quant::f16_to_f32(half);
+    }
+    entry.bytes = {wide.data(), wide.size()};
+    entry.view = TensorView(DType::kF32, entry.shape, wide.data());
+  }
+  return std::make_shared<const Checkpoint>(source.path(), std::move(memory), std::move(entries),
+                                            std::vector<std::string>{});
 }
 
 // Every value within 2e-4, or 2e-5 of the reference's where that is larger than 10 (golden/README.md,

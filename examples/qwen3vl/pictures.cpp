@@ -1,0 +1,33 @@
+#include "examples/qwen3vl/pictures.h"
+
+#include <filesystem>
+
+#include "examples/common/program.h"
+#include "tensor/error.h"
+
+namespace tessera::programs {
+
+Picture read_picture(const std::string& path, const PreprocessConfig& config) {
+  Picture picture;
+  picture.path = path;
+  picture.image = read_image(path);
+  for (const std::string& text : picture.image.warnings) warn(escape(path) + ": " + escape(text));
+  try {
+    picture.seen = smart_resize({picture.image.width, picture.image.height}, config.resize_rule());
+  } catch (const Error& error) {
+    throw Error(error.code(), path, error.field(), error.reason());
+  }
+  picture.grid = {1, picture.seen.height / config.patch_size, picture.seen.width / config.patch_size};
+  picture.tokens = picture.grid.patches() / (std::int64_t{config.merge_size} * config.merge_size);
+  return picture;
+}
+
+std::string numbered_path(const std::string& path, std::size_t index) {
+  if (index == 0) return path;
+  std::filesystem::path numbered(path);
+  const std::string name =
+      numbered.stem().string() + "-" + std::to_string(index + 1) + numbered.extension().string();
+  return numbered.replace_filename(name).string();
+}
+
+}  // namespace tessera::programs

@@ -1,0 +1,265 @@
+// tessera-inspect: what is in a model folder or a weight file, and what this machine can run.
+// `tessera-inspect --help` says how.
+
+#include <filesystem>
+#include <map>
+#include <nlohmann/json.hpp>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "examples/common/arguments.h"
+#include "examples/common/program.h"
+#include "models/files/checkpoint.h"
+#include "models/qwen3vl/config.h"
+#include "models/text/chat.h"
+#include "models/text/sampler.h"
+#include "models/text/tokenizer.h"
+#include "ops/kernel_table.h"
+#include "tensor/cpu.h"
+#include "tensor/error.h"
+#include "tensor/threads.h"
+
+namespace tessera::programs {
+namespace {
+
+using Json = nlohmann::ordered_json;
+
+struct Options {
+  std::string path, tokenize;
+  bool tensors = false, kernels = false, cpu = false, json = false;
+};
+
+Options parse_options(int argc, const char* const* argv) {
+  Options o;
+  CLI::App app("Says what is in a model, and what this machine can run.", "tessera-inspect");
+  app.set_version_flag("--version", "tessera-inspect (tessera) " TESSERA_VERSION);
+  app.get_formatter()->column_width(36);
+  app.add_option("PATH", o.path,
+                 "Hugging Face folder or safetensors file; not needed for --cpu and --kernels")
+      ->type_name("");
+  app.add_flag("--tensors", o.tensors, "every tensor: name, type, shape, bytes");
+  app.add_flag("--kernels", o.kernels, "every kernel of this build, best first");
+  app.add_flag("--cpu", o.cpu, "instruction sets that this machine offers");
+  app.add_flag("--json", o.json, "one JSON object instead of text");
+  app.add_option("--tokenize", o.tokenize,
+                 "for each line, a JSON string or {\"text\": …}, one line\n"
+                 "{\"ids\": […], \"ids_as_user_text\": […]}: with the texts of special\n"
+                 "tokens standing for these, and as plain characters")
+      ->type_name("FILE.jsonl");
+  app.footer("Without --tensors, --kernels, --cpu and --tokenize: a summary of the model.");
+  parse_arguments(app, argc, argv);
+  if (o.path.empty() && (o.tensors || !o.tokenize.empty() || !(o.kernels || o.cpu)))
+    throw Error(ErrorCode::kUsage, "", "PATH", "missing; see --help");
+  return o;
+}
+
+Json cpu_json() {
+  const Cpu cpu = Cpu::from_environment();
+  Json levels = Json::array();
+  for (const IsaLevelInfo& level : isa_levels()) {
+    levels.push_back({{"level", level.name}, {"meaning", level.meaning}, {"usable", cpu.has(level.level)}});
+  }
+  return {{"brand", cpu.brand()},
+          {"best", name(cpu.best())},
+          {"threads", available_threads()},
+          {"levels", levels}};
+}
+
+Json kernels_json() {
+  Json kernels = Json::array();
+  for (const ops::KernelListing& kernel : ops::kernel_table())
+    kernels.push_back({{"op", kernel.op}, {"kernel", kernel.kernel}, {"level", kernel.level}});
+  return kernels;
+}
+
+Json tensors_json(const Checkpoint& checkpoint) {
+  Json tensors = Json::array();
+  for (const Checkpoint::Entry& entry : checkpoint.entries()) {
+    tensors.push_back(
+        {{"name", entry.name},
+         {"dtype", entry.dtype},
+         {"shape", std::vector<std::int64_t>(entry.shape.dims().begin(), entry.shape.dims().end())},
+         {"bytes", entry.bytes.size()},
+         {"file", std::filesystem::path(entry.file).filename().string()}});
+  }
+  return tensors;
+}
+
+Json weights_json(const Checkpoint& checkpoint) {
+  std::map<std::string, std::pair<std::int64_t, std::size_t>> dtypes;  // tensors, bytes
+  std::map<std::string, int> files;
+  std::size_t bytes = 0;
+  std::int64_t parameters = 0;
+  for (const Checkpoint::Entry& entry : checkpoint.entries()) {
+    auto& [count, size] = dtypes[entry.dtype];
+    ++count;
+    size += entry.bytes.size();
+    bytes += entry.bytes.size();
+    parameters += entry.shape.elements();
+    ++files[entry.file];
+  }
+  Json out = {{"tensors", checkpoint.entries().size()},
+              {"files", files.size()},
+              {"parameters", parameters},
+              {"bytes", bytes}};
+  for (const auto& [dtype, sum] : dtypes) out[dtype] = {{"tensors", sum.first}, {"bytes", sum.second}};
+  return out;
+}
+
+Json config_json(const qwen3vl::Config& config) {
+  const qwen3vl::TextConfig& t = config.text;
+  const qwen3vl::VisionConfig& v = config.vision;
+  return {{"architecture", "Qwen3-VL"},
+          {"text",
+           {{"layers", t.num_hidden_layers},
+            {"hidden_size", t.hidden_size},
+            {"intermediate_size", t.intermediate_size},
+            {"heads", t.num_attention_heads},
+            {"key_value_heads", t.num_key_value_heads},
+            {"head_dim", t.head_dim},
+            {"vocabulary", t.vocab_size},
+            {"context", t.max_position_embeddings},
+            {"tied_embeddings", config.tie_word_embeddings}}},
+          {"vision",
+           {{"blocks", v.depth},
+            {"hidden_size", v.hidden_size},
+            {"intermediate_size", v.intermediate_size},
+            {"heads", v.num_heads},
+            {"patch_size", v.patch_size},
+            {"merge_size", v.spatial_merge_size},
+            {"deepstack_after_blocks", v.deepstack_visual_indexes}}}};
+}
+
+std::string chat_layout(const std::string& folder) {
+  const auto text = read_chat_template(folder);
+  if (!text) return "instruct (no template)";
+  const ChatTemplate found = recognise_chat_template(*text);
+  if (!found.warning.empty()) warn(found.warning);
+  return found.layout == ChatLayout::kThinking ? "thinking" : "instruct";
+}
+
+Json summary_json(const std::string& path) {
+  Json out = {{"path", path}};
+  const bool folder = std::filesystem::is_directory(path);
+  if (folder) {
+    try {
+      out.update(config_json(qwen3vl::config_from_folder(path)));
+    } catch (const Error& error) {
+      if (error.code() != ErrorCode::kUnsupported) throw;
+      out["architecture"] = "not supported";
+      out["reason"] = error.what();
+    }
+  }
+  const auto checkpoint = open_checkpoint(path);
+  for (const std::string& text : checkpoint->warnings()) warn(text);
+  out["weights"] = weights_json(*checkpoint);
+  if (folder) {
+    out["tokenizer"] = {{"tokens", Tokenizer::from_folder(path).vocab_size()}};
+    out["chat"] = chat_layout(path);
+  }
+  out["cpu"] = name(Cpu::from_environment().best());
+  return out;
+}
+
+// "a.b  value" lines, one for each scalar or list.
+void print_flat(const Json& value, const std::string& prefix) {
+  for (const auto& [key, member] : value.items()) {
+    const std::string path = prefix.empty() ? key : prefix + "." + key;
+    if (member.is_object()) {
+      print_flat(member, path);
+    } else {
+      std::string line = path + std::string(path.size() < 32 ? 32 - path.size() : 1, ' ');
+      print(line + (member.is_string() ? escape(member.get<std::string>()) : member.dump()) + "\n");
+    }
+  }
+}
+
+// A table with a column for each key of the first object.
+void print_table(const Json& rows) {
+  std::vector<std::vector<std::string>> cells;
+  std::vector<std::size_t> width;
+  for (const Json& row : rows) {
+    auto& line = cells.emplace_back();
+    for (const auto& [key, cell] : row.items()) {
+      line.push_back(cell.is_string() ? escape(cell.get<std::string>()) : cell.dump());
+      if (line.size() > width.size()) width.push_back(0);
+      width[line.size() - 1] = std::max(width[line.size() - 1], line.back().size());
+    }
+  }
+  std::string text;
+  for (const auto& line : cells) {
+    for (std::size_t i = 0; i < line.size(); ++i)
+      text += line[i] + (i + 1 < line.size() ? std::string(width[i] - line[i].size() + 2, ' ') : "\n");
+  }
+  print(text);
+}
+
+void print_text(const Json& report) {
+  for (const auto& [section, value] : report.items()) {
+    if (report.size() > 1) print(section + ":\n");
+    if (value.is_array()) {
+      print_table(value);
+    } else if (value.contains("levels")) {
+      Json head = value;
+      head.erase("levels");
+      print_flat(head, "");
+      print_table(value["levels"]);
+    } else {
+      print_flat(value, "");
+    }
+  }
+}
+
+// The text of one line of --tokenize.
+std::string line_text(const std::string& line, const std::string& file, std::size_t number) {
+  constexpr int kMaxDepth = 4;
+  bool too_deep = false;
+  auto check_depth = [&](int depth, Json::parse_event_t, Json&) { return !(too_deep |= depth > kMaxDepth); };
+  const Json value = Json::parse(line, check_depth, false);
+  if (!too_deep && value.is_string()) return value.get<std::string>();
+  if (!too_deep && value.is_object() && value.contains("text") && value["text"].is_string())
+    return value["text"].get<std::string>();
+  throw Error(ErrorCode::kInput, file, "line " + std::to_string(number),
+              "no JSON string and no {\"text\": string}");
+}
+
+void tokenize(const Tokenizer& tokenizer, const std::string& file) {
+  constexpr std::size_t kMaxFileBytes = std::size_t{1} << 30;
+  const std::string content = read_input_file(file, kMaxFileBytes);
+  std::size_t number = 0;
+  for (std::size_t begin = 0; begin < content.size();) {
+    const std::size_t end = std::min(content.find('\n', begin), content.size());
+    const std::string text = line_text(content.substr(begin, end - begin), file, ++number);
+    const Json ids = {{"ids", tokenizer.encode(text, SpecialTokens::kParse)},
+                      {"ids_as_user_text", tokenizer.encode(text, SpecialTokens::kAsText)}};
+    print(ids.dump() + "\n");
+    begin = end + 1;
+  }
+}
+
+int run(int argc, const char* const* argv) {
+  const Options o = parse_options(argc, argv);
+  if (!o.tokenize.empty()) {
+    tokenize(Tokenizer::from_folder(o.path), o.tokenize);
+    return 0;
+  }
+  Json report = Json::object();
+  if (!o.tensors && !o.kernels && !o.cpu) report["model"] = summary_json(o.path);
+  if (o.tensors) report["tensors"] = tensors_json(*open_checkpoint(o.path));
+  if (o.kernels) report["kernels"] = kernels_json();
+  if (o.cpu) report["cpu"] = cpu_json();
+  if (o.json) {
+    print(report.dump(2, ' ', false, Json::error_handler_t::replace) + "\n");
+  } else {
+    print_text(report);
+  }
+  return 0;
+}
+
+}  // namespace
+}  // namespace tessera::programs
+
+int main(int argc, char** argv) {
+  return tessera::programs::run_program([&] { return tessera::programs::run(argc, argv); });
+}

@@ -1,0 +1,166 @@
+#include "models/qwen3vl/session.h"
+
+#include <gtest/gtest.h>
+
+#include <atomic>
+#include <cmath>
+
+#include "models/qwen3vl/weights.h"
+#include "tests/models/files/expect_error.h"
+#include "tests/models/qwen3vl/golden_case.h"
+
+namespace tessera::testing {
+namespace {
+
+using qwen3vl::Model;
+using qwen3vl::PictureFeatures;
+using qwen3vl::Session;
+
+class SessionTest : public ::testing::Test {
+ protected:
+  static std::shared_ptr<const Model> model() {
+    static const auto loaded = Model::load(kCase.model_folder(), {.threads = 2});
+    return loaded;
+  }
+  static Session session(std::int64_t context = 256, DType cache = DType::kF32) {
+    return Session(model(), {.threads = 2, .context = context, .chunk = 16, .cache_dtype = cache});
+  }
+  std::vector<PictureFeatures> encode(Session& s) const {
+    std::vector<PictureFeatures> pictures;
+    for (const Image& image : kCase.images(json_))
+      pictures.push_back(*s.encode(image_patches(image, model()->preprocess())));
+    return pictures;
+  }
+
+  static inline const GoldenCase kCase{"shapes-vl", "one"};
+  const nlohmann::json json_ = kCase.json();
+  const std::vector<std::int32_t> ids_ = json_.at("prompt_token_ids").get<std::vector<std::int32_t>>();
+};
+
+// Raises the flag when a given step has ended.
+class CancelAt : public StepObserver {
+ public:
+  CancelAt(std::atomic<bool>& flag, int step) : flag_(flag), step_(step) {}
+  void step_done(int step, const TensorView&) noexcept override {
+    if (step == step_) flag_ = true;
+  }
+
+ private:
+  std::atomic<bool>& flag_;
+  int step_;
+};
+
+TEST_F(SessionTest, CancelledWorkLeavesTheSessionAsItWas) {
+  Session s = session();
+  const auto pictures = encode(s);
+  const auto logits = s.prefill(ids_, pictures);
+  const std::vector<float> expected(logits.begin(), logits.end());
+  s.clear();
+
+  for (const int step : {0, 7, 20}) {
+    std::atomic<bool> cancel{false};
+    CancelAt observer(cancel, step);
+    EXPECT_FALSE(
+        s.encode(image_patches(kCase.images(json_)[0], model()->preprocess()), {&cancel, &observer}));
+    cancel = false;
+    EXPECT_TRUE(s.prefill(ids_, pictures, {&cancel, &observer}).empty());
+    EXPECT_EQ(s.length(), 0);
+  }
+  const auto again = s.prefill(ids_, pictures);
+  EXPECT_EQ(std::memcmp(again.data(), expected.data(), expected.size() * sizeof(float)), 0);
+}
+
+TEST_F(SessionTest, TurnsThatReuseTheCacheEqualOneLongPrompt) {
+  Session whole = session(), turns = session();
+  const auto pictures = encode(whole);
+  const auto expected = whole.prefill(ids_, pictures);
+  const std::span<const std::int32_t> ids(ids_);
+  const std::size_t first = ids.size() - 5;
+  turns.prefill(ids.first(first), pictures);
+  const auto got = turns.prefill(ids.subspan(first));
+  EXPECT_EQ(turns.length(), whole.length());
+  expect_golden(got.data(), {expected.begin(), expected.end()}, "logits after two prefills");
+}
+
+TEST_F(SessionTest, TokensBeyondTheContextAreRefusedWithNumbers) {
+  Session s = session(static_cast<std::int64_t>(ids_.size()));
+  const auto pictures = encode(s);
+  std::vector<std::int32_t> longer = ids_;
+  longer.push_back(ids_.back());
+  EXPECT_TESSERA_ERROR(s.prefill(longer, pictures), kInput, "prompt",
+                       std::to_string(longer.size()) + " tokens");
+  EXPECT_EQ(s.length(), 0);
+  s.prefill(ids_, pictures);
+  EXPECT_EQ(s.remaining(), 0);
+  EXPECT_TESSERA_ERROR(s.decode(1), kInput, "does not fit the context");
+  EXPECT_EQ(s.length(), s.context());
+}
+
+TEST_F(SessionTest, PlaceholdersAndPicturesMustAgree) {
+  Session s = session();
+  const auto pictures = encode(s);
+  EXPECT_TESSERA_ERROR(s.prefill(ids_), kInput, "image");
+  const std::vector<PictureFeatures> twice{pictures[0], pictures[0]};
+  EXPECT_TESSERA_ERROR(s.prefill(ids_, twice), kInput, "image");
+  EXPECT_TESSERA_ERROR(s.prefill({}, {}), kInput, "prompt", "empty");
+}
+
+TEST_F(SessionTest, DecodingPlansOnce) {
+  Session s = session();
+  s.prefill(ids_, encode(s));
+  s.decode(1);
+  const auto plan = s.plan();
+  s.decode(2);
+  EXPECT_EQ(s.plan(), plan);
+}
+
+TEST_F(SessionTest, HalfPrecisionCacheStaysClose) {
+  Session exact = session(), half = session(256, DType::kF16);
+  const auto pictures = encode(exact);
+  const auto expected = exact.prefill(ids_, pictures);
+  const auto got = half.prefill(ids_, pictures);
+  for (std::size_t i = 0; i < expected.size(); ++i) ASSERT_NEAR(got[i], expected[i], 2e-2) << i;
+}
+
+TEST_F(SessionTest, OptionsOutOfRangeAreRefused) {
+  const auto make = [](qwen3vl::SessionOptions options) { Session(model(), options); };
+  EXPECT_TESSERA_ERROR(make({.threads = 0}), kUsage, "threads");
+  EXPECT_TESSERA_ERROR(make({.context = 0}), kUsage, "context", "1 to 2048");
+  EXPECT_TESSERA_ERROR(make({.context = 2049}), kUsage, "context");
+  EXPECT_TESSERA_ERROR(make({.context = 16, .chunk = 0}), kUsage, "chunk");
+  EXPECT_TESSERA_ERROR(make({.context = 16, .cache_dtype = DType::kI32}), kUsage, "i32");
+}
+
+TEST_F(SessionTest, NotANumberInAWeightNamesTheOperation) {
+  const std::shared_ptr<const Checkpoint> sound = open_checkpoint(kCase.model_folder());
+  const std::string damaged = "model.language_model.layers.2.mlp.down_proj.weight";
+  std::vector<Buffer> memory;
+  std::vector<Checkpoint::Entry> entries(sound->entries().begin(), sound->entries().end());
+  for (Checkpoint::Entry& entry : entries) {
+    if (entry.name != damaged) continue;
+    Buffer& copy = memory.emplace_back(Buffer::allocate(entry.bytes.size()));
+    std::memcpy(copy.data(), entry.bytes.data(), entry.bytes.size());
+    copy.data()[0] = copy.data()[1] = std::byte{0x7F};
+    copy.data()[0] = std::byte{0xC0};  // 0x7FC0: NaN in bf16
+    entry.bytes = {copy.data(), copy.size()};
+    entry.view->data = copy.data();
+  }
+  const auto checkpoint = std::make_shared<const Checkpoint>("damaged", std::move(memory), std::move(entries),
+                                                             std::vector<std::string>{});
+  const auto bad = Model::from_checkpoint(checkpoint, model()->config(), {.threads = 1});
+  Session s(bad, {.threads = 1, .context = 64});
+  const std::vector<std::int32_t> ids{5, 6, 7};
+  EXPECT_TESSERA_ERROR(s.prefill(ids), kModel, "damaged", "layers.2.mlp (matmul)");
+}
+
+TEST_F(SessionTest, MemoryIsSaidBeforeItIsTaken) {
+  Session s = session();
+  const std::size_t small = s.encode_bytes({1, 6, 8}), large = s.encode_bytes({1, 16, 16});
+  EXPECT_GT(large, small);
+  EXPECT_EQ(qwen3vl::cache_bytes(model()->config().text, 100, DType::kF16), 4u * 2 * 100 * 2 * 128 * 2);
+  EXPECT_TESSERA_ERROR(Model::load(kCase.model_folder(), {.threads = 1, .extra_bytes = std::size_t{1} << 60}),
+                       kResource, "memory", "available");
+}
+
+}  // namespace
+}  // namespace tessera::testing
