@@ -87,8 +87,7 @@ TensorView Operands::normal(DType dtype, const Shape& shape) {
 TensorView Operands::weight(DType dtype, std::int64_t n, std::int64_t k) {
   if (memory_ == Memory::kNone) {
     // The layout that weights of this type get, whatever their size.
-    Operands small(Memory::kFilled);
-    TensorView view = small.weight(dtype, 1, 1);
+    TensorView view = ops::pack_weight(TensorView(dtype, {1, 1}, kNowhere), 1).view;
     view.shape = {n, k};
     if (view.layout == 0) view.strides = dense_strides(dtype, view.shape);
     view.data = const_cast<std::byte*>(kNowhere);
