@@ -80,13 +80,15 @@ TESSERA_API Tensor top_k(Graph& g, const Operand& x, std::int64_t k);
 TESSERA_API Tensor matmul(Graph& g, const Operand& x, const Operand& w);
 // y = x w^T + bias, bias f32 [N].
 TESSERA_API Tensor matmul(Graph& g, const Operand& x, const Operand& w, const Operand& bias);
-// Convolution whose kernel covers its whole input: patches [P, c*t*h*w], w [N, c, t, h, w], bias [N] -> [P,
-// N].
+// Convolution whose kernel covers its whole input: patches [P, c*t*h*w], w [N, c, t, h, w] as in a file or
+// packed by pack_weight, bias [N] -> [P, N]. A step named matmul.
 TESSERA_API Tensor patch_embed(Graph& g, const Operand& patches, const TensorView& w, const Operand& bias);
 
 // A weight in the layout that the kernels of this library read, made once at load. f16 and bf16 matrices are
 // copied into panels (ops/matmul/pack.h); f32 stays as it is, copied only if `w` is not aligned to 4 bytes.
-// matmul and embedding take `view` wherever they take a weight.
+// w is dense, of any alignment and of two extents or more: [N, ...] becomes [N, K]. matmul, embedding and
+// patch_embed take `view` wherever they take a weight; a weight that is not packed must be aligned to its
+// elements. Throws Error{kUsage} for anything else, Error{kResource} without memory.
 struct TESSERA_API PackedWeight {
   TensorView view;
   Buffer memory;  // what view reads, empty where it reads the source's own memory

@@ -4,19 +4,7 @@
 namespace {
 
 constexpr int kPanelVectors = tessera::ops::kPanelColumns / F32::kLanes;
-// Sums held in registers; the rest is for weights and the broadcast input.
-constexpr int kSums = F32::kRegisters * 3 / 4;
-// Rows of a full block: 12 on AVX-512, 6 on AVX2, with two vectors of columns on both.
-constexpr int kMaxRows = kSums / 2;
 constexpr int kMaxPanels = 4;
-
-// Few rows take more panels side by side: enough independent sums to hide the latency of the FMA, and more
-// weights under way from memory.
-constexpr int panels_beside(int rows) {
-  int panels = kMaxPanels;
-  while (panels > 1 && rows * panels * kPanelVectors > kSums) panels /= 2;
-  return panels;
-}
 
 // kStep inputs of k at once; `get` gives input i of a panel's step as kPanelVectors vectors.
 struct F16Panels {
@@ -34,6 +22,29 @@ struct Bf16Panels {
   }
 };
 
+// Registers for the sums of `rows` x `panels` panels, weights of one step, an input and a mask.
+template <typename Format>
+constexpr bool fits(int rows, int panels) {
+  return panels * kPanelVectors * (rows + Format::kStep) + 2 <= F32::kRegisters;
+}
+
+// Few rows take more panels side by side: enough independent sums to hide the latency of the FMA, and more
+// weights under way from memory.
+template <typename Format>
+constexpr int panels_beside(int rows) {
+  int panels = kMaxPanels;
+  while (panels > 1 && !fits<Format>(rows, panels)) panels /= 2;
+  return panels;
+}
+
+// Rows of a full block; it has two vectors of columns on every level.
+template <typename Format>
+constexpr int max_rows() {
+  int rows = 1;
+  while (fits<Format>(rows + 1, 2 / kPanelVectors)) ++rows;
+  return rows;
+}
+
 struct Block {
   const float* x;          // rows kBlockStride apart
   const std::uint16_t* w;  // the first panel, at the block's first k
@@ -44,7 +55,7 @@ struct Block {
   bool first;  // sums start from zero, not from y
 };
 
-// Adds kRows x (kPanels * 16) products to y.
+// Adds kRows x (kPanels * 16) products to y. Sums between two blocks rest in y: f32 there as in registers.
 template <typename Format, int kRows, int kPanels>
 [[gnu::noinline]] void multiply(const Block& b) {
   constexpr int kVectors = kPanels * kPanelVectors;
@@ -89,16 +100,15 @@ void multiply_panels(Block b, int panels) {
   }
 }
 
-template <typename Format, int kRows = kMaxRows>
+template <typename Format, int kRows = max_rows<Format>()>
 void multiply_rows(const Block& b, std::int64_t rows, int panels) {
   if (rows == kRows) {
-    multiply_panels<Format, kRows, panels_beside(kRows)>(b, panels);
+    multiply_panels<Format, kRows, panels_beside<Format>(kRows)>(b, panels);
   } else if constexpr (kRows > 1) {
     multiply_rows<Format, kRows - 1>(b, rows, panels);
   }
 }
 
-// rows x columns floats; the vectors' last lanes may exceed the columns of neither side.
 inline void copy_tile(const float* from, std::int64_t from_stride, float* to, std::int64_t to_stride,
                       std::int64_t rows, std::int64_t columns) {
   for (std::int64_t r = 0; r < rows; ++r) {
@@ -110,7 +120,7 @@ inline void copy_tile(const float* from, std::int64_t from_stride, float* to, st
 template <typename Format>
 void multiply_edge(Block b, std::int64_t rows, int panels, std::int64_t columns) {
   constexpr std::int64_t kStride = kMaxPanels * tessera::ops::kPanelColumns;
-  alignas(64) float tile[kMaxRows * kStride] = {};
+  alignas(64) float tile[max_rows<Format>() * kStride] = {};
   float* y = b.y;
   const std::int64_t y_stride = b.y_stride;
   if (!b.first) copy_tile(y, y_stride, tile, kStride, rows, columns);
@@ -148,11 +158,11 @@ inline void add_bias(const tessera::ops::MatmulTile& t) {
 template <typename Format>
 void multiply_block(const tessera::ops::MatmulTile& t, const Block& block) {
   using tessera::ops::kPanelColumns;
+  constexpr std::int64_t kMaxRows = max_rows<Format>(), kGroup = kMaxPanels * kPanelColumns;
   const std::int64_t row_blocks = (t.rows + kMaxRows - 1) / kMaxRows;
-  const int group = t.rows > kMaxRows ? panels_beside(kMaxRows) : kMaxPanels;
-  for (std::int64_t n = 0; n < t.columns; n += group * kPanelColumns) {
+  for (std::int64_t n = 0; n < t.columns; n += kGroup) {
     const std::int64_t left = t.columns - n;
-    const std::int64_t columns = left < group * kPanelColumns ? left : group * kPanelColumns;
+    const std::int64_t columns = left < kGroup ? left : kGroup;
     const int panels = static_cast<int>((columns + kPanelColumns - 1) / kPanelColumns);
     for (std::int64_t i = 0; i < row_blocks; ++i) {
       const std::int64_t begin = i * t.rows / row_blocks, end = (i + 1) * t.rows / row_blocks;

@@ -77,15 +77,15 @@ TEST(Matmul, KeepsLeadingExtents) {
 }
 
 TEST(Matmul, GivesARowTheSameBitsAmongAnyOthers) {
-  for (const auto& [n, k] : {std::pair<std::int64_t, std::int64_t>{33, 300}, {130, 531}}) {
-    for_each_weight({70, n, k}, [n = n](const Case& c, const Cpu& cpu) {
+  for (const auto& [n, k] : {std::pair<std::int64_t, std::int64_t>{33, 300}, {130, 131}}) {
+    for_each_weight({200, n, k}, [n = n](const Case& c, const Cpu& cpu) {
       if (c.weight.dtype == DType::kF32) return;  // below
       std::vector<float> alone;
       for (std::int64_t m = 0; m < c.rows; ++m) {
         const auto y = c.run_rows(cpu, m, m + 1);
         alone.insert(alone.end(), y.begin(), y.end());
       }
-      for (std::int64_t rows = 2; rows <= c.rows; ++rows) {
+      for (std::int64_t rows = 2; rows <= c.rows; rows += rows < 70 ? 1 : 65) {
         const auto y = c.run_rows(cpu, c.rows - rows, c.rows);
         ASSERT_TRUE(same_bits(y, {alone.end() - rows * n, alone.end()})) << rows << " rows";
       }
