@@ -184,9 +184,10 @@ class Tests {
   }
 
   void encode(const ImageSize& size) {
-    ReportRow& row = add_row("encode " + std::to_string(size.width) + "x" + std::to_string(size.height),
-                             ReportRow::Limit::kArithmetic);
     const Patches patches = image_patches(noise(size), model_->preprocess());
+    ReportRow& row = add_row("encode " + std::to_string(size.width) + "x" + std::to_string(size.height) +
+                                 " (" + std::to_string(patches.grid.patches()) + " patches)",
+                             ReportRow::Limit::kArithmetic);
     const std::size_t needed = session_.encode_bytes(patches.grid), available = available_memory();
     if (needed > available) {
       throw Error(ErrorCode::kResource, "", row.test,

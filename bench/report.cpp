@@ -86,7 +86,7 @@ std::string markdown(const Report& report) {
                     report.model + ", weights " + mebibytes(report.weight_bytes) + ", peak memory " +
                     mebibytes(report.peak_rss) + "\n\n";
   for (const Roofs& roofs : report.limits) {
-    out += "limits of " + std::to_string(roofs.threads) + " threads: ";
+    out += "limits with -t " + std::to_string(roofs.threads) + ": ";
     std::string separator;
     for (const auto& [what, amount] : describe(roofs)) {
       out += separator + what + " " + amount;
@@ -116,10 +116,22 @@ std::string markdown(const Report& report) {
   return out;
 }
 
+std::string quoted(const std::string& text) {
+  std::string out = "\"";
+  for (const char c : text) out += c == '"' ? "\"\"" : std::string(1, c);
+  return out + '"';
+}
+
+// What the table's head says stands in each line, for files that are joined.
 std::string csv(const Report& report) {
+  const std::vector<Cells> table = cells(report);
   std::string out;
-  for (const Cells& row : cells(report)) {
-    for (std::size_t column = 0; column < row.size(); ++column) out += (column ? "," : "") + row[column];
+  for (std::size_t i = 0; i < table.size(); ++i) {
+    out += i ? quoted(report.version) + "," + quoted(report.cpu) + "," + report.level + "," +
+                   quoted(report.model) + "," + std::to_string(report.weight_bytes) + "," +
+                   std::to_string(report.peak_rss)
+             : "version,cpu,level,model,weight bytes,peak memory bytes";
+    for (const std::string& cell : table[i]) out += "," + cell;
     out += "\n";
   }
   return out;

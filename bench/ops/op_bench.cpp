@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <chrono>
 #include <memory>
+#include <string_view>
 
 #include "bench/plan_cost.h"
 #include "tensor/executor.h"
@@ -28,6 +29,14 @@ int copies_of(const OpRow& row) {
   return static_cast<int>(uncached_bytes() / std::max<std::size_t>(operands.bytes(), 1) + 1);
 }
 
+// Of the unit that the kernel computes with, told by the level that ends its name.
+double arithmetic_roof(const Roofs& roofs, std::string_view kernel) {
+  if (kernel.ends_with("amx")) return roofs.bf16_tile;
+  if (kernel.ends_with("avx512bf16")) return roofs.bf16_dot;
+  if (kernel.ends_with("avx512vnni")) return roofs.int8_dot;
+  return roofs.f32;
+}
+
 void run(benchmark::State& state, const Setup& setup, const OpRow& row, const Cpu& cpu) {
   using Clock = std::chrono::steady_clock;
   const int copies = copies_of(row);
@@ -36,23 +45,25 @@ void run(benchmark::State& state, const Setup& setup, const OpRow& row, const Cp
   Executor executor(setup.threads);
   executor.prepare(plan);
   executor.run({});  // commits the arena
+  double seconds = 0, runs = 0;
   for (auto _ : state) {
     const auto begin = Clock::now();
     executor.run({});
-    state.SetIterationTime(std::chrono::duration<double>(Clock::now() - begin).count() / copies);
+    const double elapsed = std::chrono::duration<double>(Clock::now() - begin).count();
+    state.SetIterationTime(elapsed / copies);
+    seconds += elapsed;
+    ++runs;
   }
 
+  const std::string_view kernel = plan->steps()[0].plan.kernel;
   const OpCost cost = cost_of_run(*plan, row.past);
-  const auto rate = [&](const char* name, double amount) {
-    state.counters[name] = benchmark::Counter(amount / copies, benchmark::Counter::kIsIterationInvariantRate);
-  };
-  rate("GB/s", cost.bytes / 1e9);
-  rate("%bw", 100 * cost.bytes / setup.roofs.read);
-  if (cost.flops > 0) {
-    rate("GFLOP/s", cost.flops / 1e9);
-    if (setup.roofs.f32 > 0) rate("%flops", 100 * cost.flops / setup.roofs.f32);
-  }
-  state.SetLabel(plan->steps()[0].plan.kernel);
+  const double bytes = cost.bytes * runs / seconds, flops = cost.flops * runs / seconds;
+  state.counters["GB/s"] = bytes / 1e9;
+  state.counters["%bw"] = 100 * bytes / setup.roofs.read;
+  const double roof = arithmetic_roof(setup.roofs, kernel);
+  if (flops > 0) state.counters["GFLOP/s"] = flops / 1e9;
+  if (flops > 0 && roof > 0) state.counters["%flops"] = 100 * flops / roof;
+  state.SetLabel(std::string(kernel));
 }
 
 }  // namespace
@@ -76,8 +87,7 @@ TensorView Operands::normal(DType dtype, const Shape& shape) {
 TensorView Operands::weight(DType dtype, std::int64_t n, std::int64_t k) {
   if (memory_ == Memory::kNone) {
     // The layout that weights of this type get, whatever their size.
-    Operands small(Memory::kFilled);
-    TensorView view = small.weight(dtype, 1, 1);
+    TensorView view = ops::pack_weight(TensorView(dtype, {1, 1}, kNowhere), 1).view;
     view.shape = {n, k};
     if (view.layout == 0) view.strides = dense_strides(dtype, view.shape);
     view.data = const_cast<std::byte*>(kNowhere);
