@@ -77,13 +77,6 @@ struct F32 {
     first = {_mm256_castsi256_ps(_mm256_slli_epi32(pairs, 16))};
     second = {_mm256_castsi256_ps(_mm256_and_si256(pairs, _mm256_set1_epi32(-65536)))};
   }
-  // p[0], p[1], … taken apart into the even and the odd ones.
-  static void load_pairs(const float* p, F32* even, F32* odd) {
-    const __m256 a = _mm256_loadu_ps(p), b = _mm256_loadu_ps(p + kLanes);
-    const __m256 e = _mm256_shuffle_ps(a, b, 0x88), o = _mm256_shuffle_ps(a, b, 0xDD);
-    even->v = _mm256_castpd_ps(_mm256_permute4x64_pd(_mm256_castps_pd(e), 0xD8));
-    odd->v = _mm256_castpd_ps(_mm256_permute4x64_pd(_mm256_castps_pd(o), 0xD8));
-  }
   // Lane j of rows[i] becomes lane i of rows[j].
   static void transpose(F32 (&rows)[kLanes]) {
     __m256 t[8], u[8];

@@ -65,12 +65,6 @@ struct F32 {
     first = {_mm512_castsi512_ps(_mm512_slli_epi32(pairs, 16))};
     second = {_mm512_castsi512_ps(_mm512_and_si512(pairs, _mm512_set1_epi32(-65536)))};
   }
-  static void load_pairs(const float* p, F32* even, F32* odd) {
-    const __m512 a = _mm512_loadu_ps(p), b = _mm512_loadu_ps(p + kLanes);
-    const __m512i first = _mm512_setr_epi32(0, 2, 4, 6, 8, 10, 12, 14, 16, 18, 20, 22, 24, 26, 28, 30);
-    even->v = _mm512_permutex2var_ps(a, first, b);
-    odd->v = _mm512_permutex2var_ps(a, _mm512_add_epi32(first, _mm512_set1_epi32(1)), b);
-  }
   static void transpose(F32 (&rows)[kLanes]) {
     __m512 t[16], u[16];
 #pragma GCC unroll 8
