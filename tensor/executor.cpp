@@ -15,6 +15,17 @@ namespace {
 // Pieces of a step that each thread would take if all were equally fast: enough to even out threads that
 // share their core with strangers, few enough that taking one costs nothing beside the work.
 constexpr std::int64_t kPiecesPerThread = 8;
+// Arithmetic of a piece at most: a few milliseconds at 100 GFLOP/s, so that a cancelled run ends soon.
+constexpr double kPieceFlops = 2.5e8;
+
+// Tasks that a thread takes at once.
+std::int64_t piece_tasks(const Step& step, int team) {
+  const std::int64_t even = step.plan.tasks / (team * kPiecesPerThread);
+  const double task_flops = step.cost.flops / static_cast<double>(std::max<std::int64_t>(1, step.plan.tasks));
+  const double limit = kPieceFlops / std::max(1.0, task_flops);
+  return std::max<std::int64_t>(1,
+                                limit < static_cast<double>(even) ? static_cast<std::int64_t>(limit) : even);
+}
 
 std::int64_t now_ns() {
   return std::chrono::duration_cast<std::chrono::nanoseconds>(
@@ -110,7 +121,7 @@ RunStatus Executor::run(std::span<void* const> slots, const RunOptions& options)
       const OpPlan& plan = steps[i].plan;
       KernelArgs args = work.args[i];
       args.workspace = workspace;
-      const std::int64_t grain = std::max<std::int64_t>(1, plan.tasks / (team * kPiecesPerThread));
+      const std::int64_t grain = piece_tasks(steps[i], team);
       const std::int64_t begin_ns = options.observer ? now_ns() : 0;
       while (!cancelled()) {
         const std::int64_t begin = work.next_task[i].fetch_add(grain, std::memory_order_relaxed);
