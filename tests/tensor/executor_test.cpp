@@ -79,7 +79,9 @@ TEST_F(ExecutorTest, ComputesWhatTheGraphSays) {
 
 TEST_F(ExecutorTest, DoesNotAllocateWhileItRuns) {
   const auto plan = long_plan(weights_);
-  EXPECT_GT(allocations_during([&] { Executor(1).prepare(plan); }), 0);  // the count works
+  const std::optional<int> preparing = allocations_during([&] { Executor(1).prepare(plan); });
+  if (!preparing) GTEST_SKIP() << "ThreadSanitizer brings an operator new of its own";
+  EXPECT_GT(*preparing, 0);  // the count works
   for (const int threads : {1, 3}) {
     Executor executor(threads);
     executor.prepare(plan);
