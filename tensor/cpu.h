@@ -41,7 +41,6 @@ class TESSERA_API Cpu {
   IsaLevel best() const;
   const std::string& brand() const { return brand_; }
   friend bool operator==(const Cpu& a, const Cpu& b) { return a.levels_ == b.levels_; }
-  std::uint32_t level_bits() const { return levels_; }
 
  private:
   std::uint32_t levels_ = 1;  // bit i: level i of isa_levels.inc

@@ -84,7 +84,7 @@ class TESSERA_API Graph {
   std::span<const Tensor> outputs() const { return outputs_; }
   int slot_count() const { return slots_; }
 
-  // Names the last appended op, below the current scope, so that observers can find its output.
+  // Names x "scope.name", within the current scope, so that observers can find its output.
   Tensor name(Tensor x, std::string_view name);
   // XXH3-64 of everything that a plan depends on: ops, params, shapes, wiring, constants' addresses, names.
   std::uint64_t structural_hash() const;

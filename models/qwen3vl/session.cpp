@@ -97,6 +97,7 @@ Session::Session(std::shared_ptr<const Model> model, const SessionOptions& optio
     refuse("cache type",
            "not supported (got " + std::string(info(options.cache_dtype).name) + ", expected f16 or f32)");
   }
+  options_.chunk = std::min(options.chunk, options.context);  // more would only overflow sums
   cache_->memory = Buffer::allocate(cache_bytes(c, options.context, options.cache_dtype));
   const Shape shape{options.context, c.num_key_value_heads, c.head_dim};
   const std::int64_t bytes = dense_bytes(options.cache_dtype, shape);

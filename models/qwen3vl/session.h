@@ -78,8 +78,8 @@ class TESSERA_API Session {
   // context is full.
   std::span<const float> decode(std::int32_t id, const RunOptions& run = {});
 
-  // Logits stay valid until the next call that computes. They are finite: weights or inputs that lead to NaN
-  // end in Error{kModel} naming the first operation that made one.
+  // Logits stay valid until the next call that computes. They hold no NaN and are not all -inf: weights or
+  // inputs that lead there end in Error{kModel} naming the first text operation whose output holds NaN.
 
   std::int64_t length() const { return length_; }  // tokens in the cache
   std::int64_t context() const { return options_.context; }

@@ -4,6 +4,7 @@
 
 #include <atomic>
 #include <cmath>
+#include <limits>
 
 #include "models/qwen3vl/weights.h"
 #include "tests/models/files/expect_error.h"
@@ -49,6 +50,11 @@ class CancelAt : public StepObserver {
   std::atomic<bool>& flag_;
   int step_;
 };
+
+TEST_F(SessionTest, TakesAPromptAtOnceForTheLargestChunk) {
+  Session s(model(), {.threads = 2, .context = 256, .chunk = std::numeric_limits<std::int64_t>::max()});
+  EXPECT_EQ(s.chunk_count(200), 1);
+}
 
 TEST_F(SessionTest, CancelledWorkLeavesTheSessionAsItWas) {
   Session s = session();
