@@ -69,7 +69,7 @@ Json cpu_json() {
 Json kernels_json() {
   Json kernels = Json::array();
   for (const ops::KernelListing& kernel : ops::kernel_table())
-    kernels.push_back({{"op", kernel.op}, {"kernel", kernel.kernel}, {"level", kernel.level}});
+    kernels.push_back({{"op", kernel.op}, {"kernel", kernel.kernel}, {"level", name(kernel.level)}});
   return kernels;
 }
 

@@ -6,13 +6,14 @@
 #include <string_view>
 
 #include "tensor/api.h"
+#include "tensor/cpu.h"
 
 namespace tessera::ops {
 
 struct KernelListing {
   std::string_view op;      // the folder, such as "matmul"
   std::string_view kernel;  // the name that a plan prints; ends in the level, or in "ref" for the scalar one
-  std::string_view level;   // a name of tensor/isa_levels.inc: what the CPU needs
+  IsaLevel level;           // what the CPU needs
 };
 
 // Rows of one op stand together, best first.

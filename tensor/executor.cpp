@@ -54,10 +54,7 @@ struct Executor::Work {
 };
 
 Executor::Executor(int threads) : threads_(threads), work_(std::make_unique<Work>()) {
-  if (threads < 1 || threads > 1024) {
-    throw Error(ErrorCode::kUsage, "", "threads",
-                "out of range (got " + std::to_string(threads) + ", expected 1 to 1024)");
-  }
+  check_threads(threads);
 }
 
 Executor::~Executor() = default;

@@ -27,7 +27,8 @@ class TESSERA_API StepObserver {
 };
 
 struct RunOptions {
-  const std::atomic<bool>* cancel = nullptr;  // looked at between pieces of a step
+  // Looked at between pieces of a step. Once raised it must stay so until run returns.
+  const std::atomic<bool>* cancel = nullptr;
   StepObserver* observer = nullptr;
 };
 

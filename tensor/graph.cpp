@@ -39,7 +39,7 @@ Tensor Graph::input(DType dtype, const Shape& shape, std::string_view name) {
 }
 
 Tensor Graph::output(Tensor x) {
-  TESSERA_CHECK(x);
+  node(x);  // checks
   outputs_.push_back(x);
   return x;
 }
@@ -52,7 +52,6 @@ Tensor Graph::append_op(const OpDef& op, std::span<const Operand> inputs, const 
   std::array<TensorDesc, kMaxInputs> descs;
   for (const Operand& operand : inputs) {
     const Tensor x = operand.view() ? constant(*operand.view()) : operand.tensor();
-    TESSERA_CHECK(x && x.id < static_cast<std::int32_t>(nodes_.size()));
     descs[node.input_count] = desc(x);
     node.inputs[node.input_count++] = x.id;
   }
@@ -86,6 +85,7 @@ Tensor Graph::view(Tensor x, const TensorDesc& desc, std::int64_t offset) {
 }
 
 Tensor Graph::name(Tensor x, std::string_view name) {
+  node(x);  // checks
   Node& target = nodes_[static_cast<std::size_t>(x.id)];
   target.name = scope_.empty() ? std::string(name) : scope_ + "." + std::string(name);
   return x;

@@ -13,6 +13,7 @@
 #include <vector>
 
 #include "tensor/api.h"
+#include "tensor/error.h"
 #include "tensor/op.h"
 #include "tensor/tensor_view.h"
 
@@ -79,7 +80,10 @@ class TESSERA_API Graph {
 
   const TensorDesc& desc(Tensor x) const { return node(x).desc; }
   const Shape& shape(Tensor x) const { return node(x).desc.shape; }
-  const Node& node(Tensor x) const { return nodes_[static_cast<std::size_t>(x.id)]; }
+  const Node& node(Tensor x) const {
+    TESSERA_CHECK(x.id >= 0 && static_cast<std::size_t>(x.id) < nodes_.size());
+    return nodes_[static_cast<std::size_t>(x.id)];
+  }
   std::span<const Node> nodes() const { return nodes_; }
   std::span<const Tensor> outputs() const { return outputs_; }
   int slot_count() const { return slots_; }

@@ -188,6 +188,7 @@ std::string Plan::to_string() const {
     const Step& s = steps_[i];
     std::string at = std::to_string(s.output.place.offset);
     if (s.output.place.kind == Place::Kind::kSlot) at = "slot " + std::to_string(s.output.place.slot);
+    if (s.output.place.kind == Place::Kind::kConstant) at = "constant";
     out += row({std::to_string(i), s.op->name, s.plan.kernel, s.output.desc.shape.to_string(), at,
                 human(s.cost.bytes), human(s.cost.flops), s.name});
   }

@@ -7,7 +7,8 @@ namespace tessera {
 Shape::Shape(std::span<const std::int64_t> dims) {
   if (dims.size() > kMaxRank) {
     throw Error(ErrorCode::kUsage, "", "shape",
-                "too many dimensions (got " + std::to_string(dims.size()) + ", limit 6)");
+                "too many dimensions (got " + std::to_string(dims.size()) + ", limit " +
+                    std::to_string(kMaxRank) + ")");
   }
   // 2^60 elements keep the byte size of any dtype within 64 bits.
   constexpr std::int64_t kLimit = std::int64_t{1} << 60;

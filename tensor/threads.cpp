@@ -5,6 +5,9 @@
 #include <algorithm>
 #include <atomic>
 #include <exception>
+#include <string>
+
+#include "tensor/error.h"
 
 #if defined(__x86_64__)
 #include <xmmintrin.h>
@@ -14,8 +17,16 @@ namespace tessera {
 
 int available_threads() { return omp_get_num_procs(); }
 
+void check_threads(int threads) {
+  if (threads >= 1 && threads <= kMaxThreads) return;
+  throw Error(ErrorCode::kUsage, "", "threads",
+              "out of range (got " + std::to_string(threads) + ", expected 1 to " +
+                  std::to_string(kMaxThreads) + ")");
+}
+
 void parallel_for(std::int64_t count, std::int64_t grain, int threads,
                   const std::function<void(std::int64_t, std::int64_t)>& fn) {
+  check_threads(threads);
   std::atomic<std::int64_t> next{0};
   std::atomic_flag failed;
   std::exception_ptr error;

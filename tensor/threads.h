@@ -11,8 +11,13 @@ namespace tessera {
 // Processors that this process may run on.
 TESSERA_API int available_threads();
 
+// A team larger than this is taken for a mistake.
+inline constexpr int kMaxThreads = 1024;
+// Throws Error{kUsage} unless threads is from 1 to kMaxThreads.
+void check_threads(int threads);
+
 // Runs fn(begin, end) over [0, count) in pieces of at most `grain`, on up to `threads` threads. The first
-// exception that fn throws is thrown again after all threads have ended.
+// exception that fn throws is thrown again after all threads have ended. Throws what check_threads throws.
 TESSERA_API void parallel_for(std::int64_t count, std::int64_t grain, int threads,
                               const std::function<void(std::int64_t, std::int64_t)>& fn);
 

@@ -53,7 +53,7 @@ struct Session::Cache {
 struct Session::Prompt {
   std::span<const std::int32_t> ids;
   std::span<const PictureFeatures> pictures;
-  std::vector<std::int32_t> positions;  // [3, ids.size()]
+  Positions positions;
   LogitRows logits = LogitRows::kLast;
 };
 
@@ -115,6 +115,14 @@ RunStatus Session::run(std::span<void* const> slots, const RunOptions& options) 
   return executor_.run(slots, options);
 }
 
+// Runs the same plan again, looking for the step that made the first NaN.
+void Session::blame_nan(std::span<void* const> slots) {
+  NanFinder finder;
+  executor_.run(slots, {nullptr, &finder});
+  throw Error(ErrorCode::kModel, model_->path(), finder.place(),
+              "not a number: the weights or inputs are damaged");
+}
+
 namespace {
 
 VisionOutputs build_vision(Graph& g, const Model& model, const Grid& grid) {
@@ -153,8 +161,9 @@ std::optional<PictureFeatures> Session::encode(const Patches& patches, const Run
   features.width_ = graph_.shape(out.merger)[1];
   for (std::size_t i = 0; i <= out.deepstack.size(); ++i) {
     const TensorView level = executor_.output(static_cast<int>(i));
-    features.values_.insert(features.values_.end(), level.as<float>(),
-                            level.as<float>() + level.shape.elements());
+    const std::span<const float> values(level.as<float>(), static_cast<std::size_t>(level.shape.elements()));
+    if (std::any_of(values.begin(), values.end(), [](float x) { return std::isnan(x); })) blame_nan(slots);
+    features.values_.insert(features.values_.end(), values.begin(), values.end());
   }
   return features;
 }
@@ -191,12 +200,7 @@ bool Session::run_chunk(const Chunk& chunk, const RunOptions& options) {
 
   const TensorView out = executor_.output(0);
   const std::span<const float> logits(out.as<float>(), static_cast<std::size_t>(out.shape.elements()));
-  if (!usable(logits)) {
-    NanFinder finder;
-    executor_.run(slots, {nullptr, &finder});
-    throw Error(ErrorCode::kModel, model_->path(), finder.place(),
-                "not a number: the weights or inputs are damaged");
-  }
+  if (!usable(logits)) blame_nan(slots);
   if (chunk.logits == LogitRows::kLast) logits_.clear();
   logits_.insert(logits_.end(), logits.begin(), logits.end());
   length_ += rows;
@@ -225,10 +229,11 @@ Session::Chunk Session::make_chunk(const Prompt& prompt, std::int64_t begin, std
   chunk.logits = prompt.logits;
   chunk.ids = prompt.ids.subspan(static_cast<std::size_t>(begin), static_cast<std::size_t>(end - begin));
   for (int axis = 0; axis < 3; ++axis) {
-    const auto first = prompt.positions.begin() + axis * tokens;
+    const auto first = prompt.positions.values.begin() + axis * tokens;
     chunk.positions.insert(chunk.positions.end(), first + begin, first + end);
   }
   chunk.visual_rows.resize(1 + model_->config().vision.deepstack_visual_indexes.size());
+  if (prompt.pictures.empty()) return chunk;
   for (std::int64_t i = 0; i < end - begin; ++i) {
     if (chunk.ids[static_cast<std::size_t>(i)] != model_->config().image_token_id) continue;
     const PictureFeatures& source = prompt.pictures[visual.picture];
@@ -250,11 +255,6 @@ std::span<const float> Session::append(Prompt prompt, const RunOptions& options)
                 "does not fit the context (got " + std::to_string(tokens) + " tokens, " +
                     std::to_string(remaining()) + " of " + std::to_string(context()) + " left)");
   }
-  std::vector<Grid> grids;
-  for (const PictureFeatures& picture : prompt.pictures) grids.push_back(picture.grid());
-  Positions positions = token_positions(prompt.ids, grids, {}, model_->config(), next_position_);
-  prompt.positions = std::move(positions.values);
-
   const std::int64_t length_before = length_;
   logits_.clear();
   VisualCursor visual;
@@ -273,24 +273,33 @@ std::span<const float> Session::append(Prompt prompt, const RunOptions& options)
     length_ = length_before;
     return {};
   }
-  next_position_ = positions.next;
+  next_position_ = prompt.positions.next;
   return logits_;
+}
+
+Positions Session::positions_of(std::span<const std::int32_t> ids,
+                                std::span<const PictureFeatures> pictures) const {
+  std::vector<Grid> grids;
+  for (const PictureFeatures& picture : pictures) grids.push_back(picture.grid());
+  return token_positions(ids, grids, {}, model_->config(), next_position_);
 }
 
 std::span<const float> Session::prefill(std::span<const std::int32_t> ids,
                                         std::span<const PictureFeatures> pictures,
                                         const RunOptions& options) {
-  return append({ids, pictures, {}, LogitRows::kLast}, options);
+  return append({ids, pictures, positions_of(ids, pictures), LogitRows::kLast}, options);
 }
 
 std::span<const float> Session::prefill_all(std::span<const std::int32_t> ids,
                                             std::span<const PictureFeatures> pictures,
                                             const RunOptions& options) {
-  return append({ids, pictures, {}, LogitRows::kAll}, options);
+  return append({ids, pictures, positions_of(ids, pictures), LogitRows::kAll}, options);
 }
 
 std::span<const float> Session::decode(std::int32_t id, const RunOptions& options) {
-  return append({{&id, 1}, {}, {}, LogitRows::kLast}, options);
+  // Whatever the token, it stands for itself: a model may say <|image_pad|> without a picture.
+  const std::int32_t at = next_position_;
+  return append({{&id, 1}, {}, {{at, at, at}, at + 1}, LogitRows::kLast}, options);
 }
 
 void Session::clear() {

@@ -17,6 +17,7 @@
 
 #include "models/image/patches.h"
 #include "models/qwen3vl/model.h"
+#include "models/qwen3vl/positions.h"
 #include "tensor/api.h"
 #include "tensor/buffer.h"
 #include "tensor/cpu.h"
@@ -100,6 +101,8 @@ class TESSERA_API Session {
   Chunk make_chunk(const Prompt& prompt, std::int64_t begin, std::int64_t end, VisualCursor& visual) const;
   bool run_chunk(const Chunk& chunk, const RunOptions& options);
   std::span<const float> append(Prompt prompt, const RunOptions& options);
+  Positions positions_of(std::span<const std::int32_t> ids, std::span<const PictureFeatures> pictures) const;
+  [[noreturn]] void blame_nan(std::span<void* const> slots);
   std::int64_t chunk_end(std::int64_t begin, std::int64_t tokens) const;
 
   std::shared_ptr<const Model> model_;

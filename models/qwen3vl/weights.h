@@ -1,7 +1,7 @@
 // The weights of both towers, bound by their Hugging Face names and laid out for this CPU.
 //
 // Matrices are packed by ops::pack_weight (f16, bf16) or read where the file is mapped (f32); vectors (norms,
-// biases) become f32. Shape letters: D text hidden_size, Q heads * head_dim, G key/value heads * head_dim, I
+// biases) become f32. Shape letters: D text hidden_size, Q heads * head_dim, KV key/value heads * head_dim, I
 // intermediate_size, V vocab_size; E vision hidden_size, F vision intermediate_size, M = merge^2 * E.
 #pragma once
 
@@ -18,7 +18,7 @@ namespace tessera::qwen3vl {
 
 struct DecoderLayerWeights {
   TensorView input_layernorm;           // [D]
-  TensorView q_proj, k_proj, v_proj;    // [Q, D], [G, D], [G, D]
+  TensorView q_proj, k_proj, v_proj;    // [Q, D], [KV, D], [KV, D]
   TensorView q_norm, k_norm;            // [head_dim]
   TensorView o_proj;                    // [D, Q]
   TensorView post_attention_layernorm;  // [D]

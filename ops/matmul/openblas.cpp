@@ -1,6 +1,7 @@
 #include <cblas.h>
 
 #include <cstring>
+#include <limits>
 #include <string_view>
 
 #include "ops/matmul/kernels.h"
@@ -23,6 +24,8 @@ void sgemm(const MatmulTile& t, const float* x, std::int64_t x_stride, float* y,
 
 bool blas_takes(const MatmulExtents& product) {
   const std::string_view core = openblas_get_corename();
+  constexpr std::int64_t kMost = std::numeric_limits<blasint>::max();
+  if (product.rows > kMost || product.columns > kMost || product.k > kMost) return false;
   return product.rows > 1 && (core == "SkylakeX" || core == "Cooperlake" || core == "SapphireRapids");
 }
 

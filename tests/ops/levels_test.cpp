@@ -23,7 +23,7 @@ void build_all(Graph& g, const std::vector<float>& x, const std::vector<float>& 
 // The first row of the op's list that the CPU can run.
 std::string_view listed(std::string_view op, const Cpu& cpu) {
   for (const ops::KernelListing& row : ops::kernel_table()) {
-    if (row.op == op && cpu.has(*isa_level_from_name(row.level))) return row.kernel;
+    if (row.op == op && cpu.has(row.level)) return row.kernel;
   }
   return "";
 }

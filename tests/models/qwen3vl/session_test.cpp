@@ -120,6 +120,15 @@ TEST_F(SessionTest, DecodingPlansOnce) {
   EXPECT_EQ(s.plan(), plan);
 }
 
+TEST_F(SessionTest, AGeneratedPlaceholderIsATokenLikeAnyOther) {
+  Session s = session();
+  s.prefill(ids_, encode(s));
+  const std::int64_t before = s.length();
+  EXPECT_EQ(static_cast<std::int64_t>(s.decode(model()->config().image_token_id).size()),
+            model()->config().text.vocab_size);
+  EXPECT_EQ(s.length(), before + 1);
+}
+
 TEST_F(SessionTest, HalfPrecisionCacheStaysClose) {
   Session exact = session(), half = session(256, DType::kF16);
   const auto pictures = encode(exact);
@@ -137,11 +146,11 @@ TEST_F(SessionTest, OptionsOutOfRangeAreRefused) {
   EXPECT_TESSERA_ERROR(make({.context = 16, .cache_dtype = DType::kI32}), kUsage, "i32");
 }
 
-TEST_F(SessionTest, NotANumberInAWeightNamesTheOperation) {
-  const std::shared_ptr<const Checkpoint> sound = open_checkpoint(kCase.model_folder());
-  const std::string damaged = "model.language_model.layers.2.mlp.down_proj.weight";
+// The model with NaN in the first element of a bf16 tensor. `sound` must outlive it.
+std::shared_ptr<const Model> damaged_model(const Checkpoint& sound, const qwen3vl::Config& config,
+                                           const std::string& damaged) {
   std::vector<Buffer> memory;
-  std::vector<Checkpoint::Entry> entries(sound->entries().begin(), sound->entries().end());
+  std::vector<Checkpoint::Entry> entries(sound.entries().begin(), sound.entries().end());
   for (Checkpoint::Entry& entry : entries) {
     if (entry.name != damaged) continue;
     Buffer& copy = memory.emplace_back(Buffer::allocate(entry.bytes.size()));
@@ -153,10 +162,20 @@ TEST_F(SessionTest, NotANumberInAWeightNamesTheOperation) {
   }
   const auto checkpoint = std::make_shared<const Checkpoint>("damaged", std::move(memory), std::move(entries),
                                                              std::vector<std::string>{});
-  const auto bad = Model::from_checkpoint(checkpoint, model()->config(), {.threads = 1});
-  Session s(bad, {.threads = 1, .context = 64});
+  return Model::from_checkpoint(checkpoint, config, {.threads = 1});
+}
+
+TEST_F(SessionTest, NotANumberInAWeightNamesTheOperation) {
+  const auto sound = open_checkpoint(kCase.model_folder());
   const std::vector<std::int32_t> ids{5, 6, 7};
-  EXPECT_TESSERA_ERROR(s.prefill(ids), kModel, "damaged", "layers.2.mlp (matmul)");
+  const auto text =
+      damaged_model(*sound, model()->config(), "model.language_model.layers.2.mlp.down_proj.weight");
+  EXPECT_TESSERA_ERROR(Session(text, {.threads = 1, .context = 64}).prefill(ids), kModel, "damaged",
+                       "layers.2.mlp (matmul)");
+  const auto vision = damaged_model(*sound, model()->config(), "model.visual.blocks.3.attn.qkv.weight");
+  const Patches patches = image_patches(kCase.images(json_)[0], model()->preprocess());
+  EXPECT_TESSERA_ERROR(Session(vision, {.threads = 1, .context = 64}).encode(patches), kModel, "damaged",
+                       "blocks.3.attn (matmul)");
 }
 
 TEST_F(SessionTest, MemoryIsSaidBeforeItIsTaken) {
