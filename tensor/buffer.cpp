@@ -97,6 +97,9 @@ Buffer Buffer::map_file(const std::string& path) {
   const auto bytes = static_cast<std::size_t>(status.st_size);
   if (bytes == 0) return {};
   void* memory = mmap(nullptr, bytes, PROT_READ, MAP_PRIVATE, file.fd, 0);
+  if (memory == MAP_FAILED && errno == ENOMEM) {
+    throw Error(ErrorCode::kResource, path, "memory", "cannot map " + std::to_string(bytes) + " bytes");
+  }
   if (memory == MAP_FAILED) fail(path, std::string("cannot map: ") + std::strerror(errno));
   return {static_cast<std::byte*>(memory), bytes};
 }

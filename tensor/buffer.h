@@ -25,8 +25,9 @@ class TESSERA_API Buffer {
   // Throws Error{kResource} naming the size.
   static Buffer allocate(std::size_t bytes);
   // A read-only mapping of a whole regular file. Throws Error{kModel} when it is missing, no regular file or
-  // cannot be mapped. A file that is truncated while it is mapped raises SIGBUS on access (reliability.md
-  // E12): programs install a handler, the library does not.
+  // cannot be mapped, Error{kResource} when there is no address space for it. A file that is truncated while
+  // it is mapped raises SIGBUS on access (reliability.md E12): programs install a handler, the library does
+  // not.
   static Buffer map_file(const std::string& path);
 
   std::byte* data() const { return data_; }

@@ -1,7 +1,9 @@
 #include "tensor/buffer.h"
 
 #include <gtest/gtest.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 #include <cstdint>
 #include <cstring>
@@ -93,6 +95,28 @@ TEST_F(BufferFile, RefusesWhatIsNoRegularFile) {
   ASSERT_EQ(mkfifo(path("fifo").c_str(), 0600), 0);
   expect_refused(path("fifo"), "not a regular file");  // and does not wait for a writer
   expect_refused("/dev/zero", "not a regular file");
+}
+
+// Status 0: map_file throws kResource and names the file; another status says what went wrong instead.
+[[noreturn]] void map_without_address_space(const std::string& path) {
+  const rlimit none{0, 0};
+  setrlimit(RLIMIT_AS, &none);
+  try {
+    Buffer::map_file(path);
+  } catch (const Error& error) {
+    if (error.code() != ErrorCode::kResource) _exit(2);
+    _exit(error.file() == path ? 0 : 3);
+  }
+  _exit(1);
+}
+
+TEST_F(BufferFile, WithoutAddressSpaceIsAResourceError) {
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+  GTEST_SKIP() << "sanitizers need the address space";
+#endif
+  std::ofstream(path("a")) << std::string(1 << 20, 'x');
+  const std::string file = path("a");
+  EXPECT_EXIT(map_without_address_space(file), ::testing::ExitedWithCode(0), "");
 }
 
 }  // namespace
