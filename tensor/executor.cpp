@@ -54,7 +54,7 @@ struct Executor::Work {
 };
 
 Executor::Executor(int threads) : threads_(threads), work_(std::make_unique<Work>()) {
-  check_threads(threads);
+  require_threads(threads);
 }
 
 Executor::~Executor() = default;

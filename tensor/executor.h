@@ -36,7 +36,7 @@ enum class RunStatus { kDone, kCancelled };
 
 class TESSERA_API Executor {
  public:
-  // threads >= 1; Error{kUsage} otherwise.
+  // Throws what require_threads (tensor/threads.h) throws.
   explicit Executor(int threads);
   ~Executor();
   Executor(const Executor&) = delete;

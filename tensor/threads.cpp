@@ -5,7 +5,11 @@
 #include <algorithm>
 #include <atomic>
 #include <exception>
+#include <latch>
 #include <string>
+#include <system_error>
+#include <thread>
+#include <vector>
 
 #include "tensor/error.h"
 
@@ -22,6 +26,22 @@ void check_threads(int threads) {
   throw Error(ErrorCode::kUsage, "", "threads",
               "out of range (got " + std::to_string(threads) + ", expected 1 to " +
                   std::to_string(kMaxThreads) + ")");
+}
+
+void require_threads(int threads) {
+  check_threads(threads);
+  std::latch all_started{1};
+  std::vector<std::jthread> team;
+  try {
+    team.reserve(static_cast<std::size_t>(threads));
+    while (static_cast<int>(team.size()) < threads - 1) team.emplace_back([&] { all_started.wait(); });
+    all_started.count_down();
+  } catch (const std::system_error&) {
+    all_started.count_down();
+    throw Error(ErrorCode::kResource, "", "threads",
+                "the system starts no more (got " + std::to_string(team.size() + 1) + ", expected " +
+                    std::to_string(threads) + ")");
+  }
 }
 
 void parallel_for(std::int64_t count, std::int64_t grain, int threads,

@@ -15,6 +15,9 @@ TESSERA_API int available_threads();
 inline constexpr int kMaxThreads = 1024;
 // Throws Error{kUsage} unless threads is from 1 to kMaxThreads.
 void check_threads(int threads);
+// As check_threads; and throws Error{kResource} when the system refuses to start so many. OpenMP would end
+// the process, so whoever opens a team asks here first.
+TESSERA_API void require_threads(int threads);
 
 // Runs fn(begin, end) over [0, count) in pieces of at most `grain`, on up to `threads` threads. The first
 // exception that fn throws is thrown again after all threads have ended. Throws what check_threads throws.

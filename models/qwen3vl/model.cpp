@@ -5,6 +5,7 @@
 #include "models/qwen3vl/weights.h"
 #include "tensor/buffer.h"
 #include "tensor/error.h"
+#include "tensor/threads.h"
 
 namespace tessera::qwen3vl {
 namespace {
@@ -64,6 +65,7 @@ std::shared_ptr<const Model> Model::load(const std::string& path, const LoadOpti
 
 void Model::bind(std::shared_ptr<const Checkpoint> checkpoint, const LoadOptions& options) {
   weight_bytes_ = packed_bytes(*checkpoint);
+  require_threads(options.threads);
   require_memory(path_, weight_bytes_ + options.extra_bytes);
   const auto odd = checkpoint->warnings();
   warnings_.insert(warnings_.end(), odd.begin(), odd.end());

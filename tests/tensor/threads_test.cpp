@@ -1,5 +1,7 @@
 #include "tensor/threads.h"
 
+#include "tensor/error.h"
+
 #include <gtest/gtest.h>
 
 #include <atomic>
@@ -47,6 +49,21 @@ TEST(ParallelFor, ThrowsWhatAPieceThrew) {
 TEST(ParallelFor, ThrowsOneOfSeveral) {
   EXPECT_THROW(parallel_for(100, 1, 3, [](std::int64_t, std::int64_t) { throw std::runtime_error("each"); }),
                std::runtime_error);
+}
+
+TEST(RequireThreads, RefusesCountsOutOfRange) {
+  for (const int threads : {0, -4, kMaxThreads + 1}) {
+    try {
+      require_threads(threads);
+      ADD_FAILURE() << threads;
+    } catch (const Error& error) {
+      EXPECT_EQ(error.code(), ErrorCode::kUsage);
+      EXPECT_STREQ(
+          error.what(),
+          ("threads: out of range (got " + std::to_string(threads) + ", expected 1 to 1024)").c_str());
+    }
+  }
+  require_threads(3);
 }
 
 TEST(AvailableThreads, IsAtLeastOne) { EXPECT_GE(available_threads(), 1); }
