@@ -11,6 +11,7 @@
 // stricter: no extent is 0, no array holds arrays. The padding behind the last tensor may be missing.
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
 #include <memory>
 #include <string>

@@ -53,12 +53,13 @@ void remove_stale(const std::string& folder, const std::string& prefix, const st
     const std::string_view pid = name.substr(prefix.size());
     if (pid.empty() || pid.find_first_not_of("0123456789") != pid.npos) continue;
     const std::string partial = folder + '/' + entry->d_name;
-    const Descriptor file(open(partial.c_str(), O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC));
+    const Descriptor file(open(partial.c_str(), O_WRONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC));
     if (file.fd < 0) continue;
-    if (flock(file.fd, LOCK_EX | LOCK_NB) != 0 && errno == EWOULDBLOCK) {
+    if (flock(file.fd, LOCK_EX | LOCK_NB) == 0) {
+      unlink(partial.c_str());
+    } else if (errno == EWOULDBLOCK) {
       fail_with(path, "is being written by process " + std::string(pid));
     }
-    unlink(partial.c_str());
   }
 }
 
@@ -153,7 +154,7 @@ void PartialFile::commit() {
   TESSERA_CHECK(descriptor_ >= 0);
   if (fsync(descriptor_) != 0) fail("fsync: " + reason_of(errno));
   // Closing ends the lock, so a second descriptor keeps it until the file has its name.
-  const Descriptor lock(dup(descriptor_));
+  const Descriptor lock(fcntl(descriptor_, F_DUPFD_CLOEXEC, 0));
   const int closed = close(std::exchange(descriptor_, -1));
   const int close_error = errno;
   const auto drop = [&](const std::string& reason) {

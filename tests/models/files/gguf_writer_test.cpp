@@ -152,9 +152,8 @@ TEST(GgufWriterGolden, CopiesFilesByteByByte) {
     const GgufFile file = read_gguf(entry.path());
     std::vector<GgufTensor> tensors;
     for (const Checkpoint::Entry& e : file.checkpoint->entries()) {
-      if (e.view) tensors.push_back({e.name, e.view->dtype, e.shape});
+      tensors.push_back({e.name, e.view.value().dtype, e.shape});
     }
-    if (tensors.size() < file.checkpoint->entries().size()) continue;
     const std::string copy = dir / entry.path().filename();
     GgufWriter writer(copy, {});
     writer.begin(file.metadata, tensors);
@@ -163,7 +162,7 @@ TEST(GgufWriterGolden, CopiesFilesByteByByte) {
     EXPECT_TRUE(read(copy) == read(entry.path()));
     ++copied;
   }
-  EXPECT_GE(copied, 7);
+  EXPECT_EQ(copied, 10);
 }
 
 TEST(GgufWriter, KeepsTheAlignmentOfTheMetadata) {
