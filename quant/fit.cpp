@@ -1,0 +1,280 @@
+#include "quant/fit.h"
+
+#include <algorithm>
+#include <cmath>
+#include <limits>
+
+#include "quant/block.h"
+#include "quant/half.h"
+
+namespace tessera::quant {
+namespace {
+
+// Sums run in four lanes, so that compilers may keep them in one register without changing the result.
+struct Lanes {
+  float v[4] = {};
+  float sum() const { return (v[0] + v[2]) + (v[1] + v[3]); }
+};
+
+struct ScaleSums {
+  float wxq, wqq;
+  float scale() const { return wxq / wqq; }
+  // By how much the best scale for these codes lowers the error.
+  float merit() const { return wqq > 0 ? wxq * wxq / wqq : 0; }
+};
+
+template <int N>
+ScaleSums scale_sums(const float* x, const float* w, float inv, float low, float high) {
+  Lanes wxq, wqq;
+  for (int i = 0; i < N; i += 4) {
+    for (int l = 0; l < 4; ++l) {
+      const float q = round_even(clamp(x[i + l] * inv, low, high)), wq = w[i + l] * q;
+      wxq.v[l] += wq * x[i + l];
+      wqq.v[l] += wq * q;
+    }
+  }
+  return {wxq.sum(), wqq.sum()};
+}
+
+// The scales that a grid finds, those whose error is least first. What rounding to 16 bits costs is not in
+// it.
+class ScaleSearch {
+ public:
+  static constexpr int kMost = 200;
+
+  template <int N>
+  void run(const float* x, const float* w, float low, float high) {
+    const float largest = std::fabs(largest_magnitude(x, N));
+    if (!(largest > std::numeric_limits<float>::min())) return;
+    // steps: how many scales the largest element measures.
+    const auto try_steps = [&](float steps) {
+      for (const float inv : {steps / largest, -steps / largest}) add(scale_sums<N>(x, w, inv, low, high));
+    };
+    for (float steps = 1; steps < high * 0.5f; ++steps) try_steps(steps);
+    const float fine = high / 64;
+    for (int i = 0; i < 56; ++i) try_steps(high * 0.5f + fine * static_cast<float>(i));
+    for (float steps = high * 1.4f; steps < high * 12; steps *= 1.1f) try_steps(steps);
+    for (int i = 0; i < 6 && best_ > 0; ++i) {
+      const float before = best_;
+      add(scale_sums<N>(x, w, inverse(best_scale_), low, high));
+      if (!(best_ > before)) break;
+    }
+  }
+
+  float best() const { return best_scale_; }
+
+  // Calls fn(scale) for each that may be the best of them after rounding to 16 bits, which moves a scale by
+  // up to 2^-11 of itself and the error by up to 2^-22 of sum w * x^2; the float sums add their own noise.
+  template <typename Fn>
+  void each_near_best(Fn fn) const {
+    for (int i = 0; i < count_; ++i) {
+      if (merit_[i] >= best_ * (1 - 0x1p-19f)) fn(scale_[i]);
+    }
+  }
+
+ private:
+  void add(const ScaleSums& sums) {
+    const float merit = sums.merit();
+    if (!(merit > 0) || count_ == kMost) return;
+    merit_[count_] = merit;
+    scale_[count_++] = sums.scale();
+    if (merit > best_) best_ = merit, best_scale_ = sums.scale();
+  }
+
+  int count_ = 0;
+  float best_ = 0, best_scale_ = 0;
+  float merit_[kMost], scale_[kMost];
+};
+
+struct LineSums {
+  float wq, wqq, wyq;
+};
+
+template <int N>
+LineSums line_sums(const float* y, const float* w, float inv, float start, float levels) {
+  Lanes wq, wqq, wyq;
+  for (int i = 0; i < N; i += 4) {
+    for (int l = 0; l < 4; ++l) {
+      const float q = round_even(clamp((y[i + l] - start) * inv, 0, levels)), weighted = w[i + l] * q;
+      wq.v[l] += weighted;
+      wqq.v[l] += weighted * q;
+      wyq.v[l] += weighted * y[i + l];
+    }
+  }
+  return {wq.sum(), wqq.sum(), wyq.sum()};
+}
+
+template <int N>
+float error_of(const float* x, const float* w, Line line, float low, float high) {
+  const float inv = inverse(line.scale);
+  Lanes error;
+  for (int i = 0; i < N; i += 4) {
+    for (int l = 0; l < 4; ++l) {
+      const float y = x[i + l] - line.min;
+      const float rest = y - line.scale * round_even(clamp(y * inv, low, high));
+      error.v[l] += w[i + l] * rest * rest;
+    }
+  }
+  return error.sum();
+}
+
+// One block of 32 for fit_line: y = x - min(x), which keeps the digits of a block far from zero.
+class LineSearch {
+ public:
+  LineSearch(const float* x, const float* w, int levels, MinRule rule)
+      : w_(w), levels_(static_cast<float>(levels)) {
+    const auto [low, high] = std::minmax_element(x, x + 32);
+    base_ = rule == MinRule::kNotPositive ? std::min(*low, 0.0f) : *low;
+    range_ = *high - base_;
+    highest_min_ = rule == MinRule::kNotPositive ? -base_ : std::numeric_limits<float>::infinity();
+    for (int i = 0; i < 32; ++i) {
+      y_[i] = x[i] - base_;
+      sum_w_ += w[i];
+      sum_wy_ += w[i] * y_[i];
+    }
+  }
+
+  // The best lines found, the best of all first.
+  static constexpr int kKept = 6;
+
+  void run() {
+    if (!(range_ > std::numeric_limits<float>::min())) {
+      keep({{0, 0}, 0});
+      return;
+    }
+    // Fewer codes than there are, so that few different numbers may fall on codes exactly.
+    for (float codes = 1; codes < levels_; ++codes) keep(improve({range_ / codes, 0}));
+    // Steps by which the ends of the codes lie inside the ends of the block.
+    static constexpr float kInside[] = {-0.5f, -0.1f, 0.3f, 0.7f, 1.1f, 1.6f, 2.2f, 3.0f, 4.5f, 7.0f};
+    const float step = range_ / levels_;
+    for (const float a : kInside) {
+      for (const float b : kInside) keep(improve({(range_ - (a + b) * step) / levels_, a * step}));
+    }
+    Found found[kKept];
+    std::copy_n(kept_, kKept, found);
+    for (const Found& f : found) keep(settle(f));
+  }
+
+  Line line(int rank) const { return {kept_[rank].line.scale, kept_[rank].line.min + base_}; }
+
+ private:
+  struct Found {
+    Line line{0, 0};
+    float gain = 0;  // by how much it lowers the error below sum w * y^2
+  };
+
+  void keep(const Found& found) {
+    if (!(found.gain > kept_[kKept - 1].gain)) return;
+    for (const Found& other : kept_) {
+      if (other.gain == found.gain && other.line.scale == found.line.scale) return;  // the same codes again
+    }
+    int rank = kKept - 1;
+    for (; rank > 0 && found.gain > kept_[rank - 1].gain; --rank) kept_[rank] = kept_[rank - 1];
+    kept_[rank] = found;
+  }
+
+  // The best line for the codes that `line` gives.
+  Found improve(Line line) const {
+    const LineSums s = line_sums<32>(y_, w_, inverse(line.scale), line.min, levels_);
+    const float determinant = sum_w_ * s.wqq - s.wq * s.wq;
+    if (!(determinant > 0)) return {};
+    Line best{(sum_w_ * s.wyq - sum_wy_ * s.wq) / determinant,
+              (s.wqq * sum_wy_ - s.wq * s.wyq) / determinant};
+    if (best.min > highest_min_) best = {(s.wyq - highest_min_ * s.wq) / s.wqq, highest_min_};
+    const float gain = best.min * (2 * sum_wy_ - best.min * sum_w_) +
+                       best.scale * (2 * (s.wyq - best.min * s.wq) - best.scale * s.wqq);
+    return {best, gain};
+  }
+
+  Found settle(Found found) const {
+    for (int i = 0; i < 6 && found.line.scale != 0; ++i) {
+      const Found next = improve(found.line);
+      if (!(next.gain > found.gain)) break;
+      found = next;
+    }
+    return found;
+  }
+
+  const float* w_;
+  float levels_, base_ = 0, range_ = 0, highest_min_ = 0, sum_w_ = 0, sum_wy_ = 0;
+  float y_[32];
+  Found kept_[kKept];
+};
+
+// The f16 number that lies `steps` codes from `half`, away from zero for positive steps.
+std::uint16_t neighbour(std::uint16_t half, int steps) {
+  const int magnitude = std::clamp((half & 0x7FFF) + steps, 0, 0x7BFF);
+  return static_cast<std::uint16_t>((half & 0x8000) | magnitude);
+}
+
+}  // namespace
+
+float largest_magnitude(const float* x, int n) {
+  float largest = 0;
+  for (int i = 0; i < n; ++i) {
+    if (std::fabs(x[i]) > std::fabs(largest)) largest = x[i];
+  }
+  return largest;
+}
+
+float fit_scale(const float* x, const float* w, int n, int low, int high) {
+  const auto lowest = static_cast<float>(low), highest = static_cast<float>(high);
+  ScaleSearch search;
+  n == 16 ? search.run<16>(x, w, lowest, highest) : search.run<32>(x, w, lowest, highest);
+  return search.best();
+}
+
+float squared_error(const float* x, const float* w, int n, Line line, int low, int high) {
+  const auto lowest = static_cast<float>(low), highest = static_cast<float>(high);
+  return n == 16 ? error_of<16>(x, w, line, lowest, highest) : error_of<32>(x, w, line, lowest, highest);
+}
+
+std::uint16_t fit_f16_scale(const float* x, const float* w, int low, int high) {
+  ScaleSearch search;
+  search.run<32>(x, w, static_cast<float>(low), static_cast<float>(high));
+  std::uint16_t best = 0, last = 0;
+  float least = std::numeric_limits<float>::infinity();
+  search.each_near_best([&](float scale) {
+    const std::uint16_t middle = f32_to_f16(scale);
+    if (middle == last) return;
+    last = middle;
+    for (const int steps : {0, -1, 1}) {
+      const std::uint16_t half = neighbour(middle, steps);
+      const float error = squared_error(x, w, 32, {f16_to_f32(half), 0}, low, high);
+      if (error < least) least = error, best = half;
+    }
+  });
+  return best;
+}
+
+Line fit_line(const float* x, const float* w, int levels, MinRule rule) {
+  LineSearch search(x, w, levels, rule);
+  search.run();
+  return search.line(0);
+}
+
+HalfLine fit_f16_line(const float* x, const float* w, int levels) {
+  if (std::all_of(x, x + 32, [x](float v) { return v == x[0]; })) {
+    const std::uint16_t min = f32_to_f16(x[0]);  // and one code for what it lacks
+    return {f32_to_f16(x[0] - f16_to_f32(min)), min};
+  }
+  LineSearch search(x, w, levels, MinRule::kAny);
+  search.run();
+  HalfLine best{};
+  float least = std::numeric_limits<float>::infinity();
+  for (int rank = 0; rank < LineSearch::kKept; ++rank) {
+    const Line line = search.line(rank);
+    const HalfLine middle{f32_to_f16(line.scale), f32_to_f16(line.min)};
+    for (const int a : {0, -1, 1}) {
+      for (const int b : {0, -1, 1}) {
+        const HalfLine half{neighbour(middle.scale, a), neighbour(middle.min, b)};
+        const float error =
+            squared_error(x, w, 32, {f16_to_f32(half.scale), f16_to_f32(half.min)}, 0, levels);
+        if (error < least) least = error, best = half;
+      }
+    }
+  }
+  return best;
+}
+
+}  // namespace tessera::quant
