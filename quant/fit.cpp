@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <cstring>
 #include <limits>
 
 #include "quant/block.h"
@@ -10,11 +11,25 @@
 namespace tessera::quant {
 namespace {
 
-// Sums run in four lanes, so that compilers may keep them in one register without changing the result.
-struct Lanes {
-  float v[4] = {};
-  float sum() const { return (v[0] + v[2]) + (v[1] + v[3]); }
-};
+// Four floats in one register: the sums run in four lanes in any case, so that a result does not depend on
+// what a compiler makes of them.
+using Lanes = float __attribute__((vector_size(16)));
+
+Lanes load(const float* x) {
+  Lanes lanes;
+  std::memcpy(&lanes, x, sizeof lanes);
+  return lanes;
+}
+
+Lanes round_clamped(Lanes v, Lanes low, Lanes high) {
+  v = v < low ? low : v;
+  v = v < high ? v : high;
+  return (v + 12582912.0f) - 12582912.0f;  // as round_even
+}
+
+float sum(Lanes v) { return (v[0] + v[2]) + (v[1] + v[3]); }
+
+Lanes all(float v) { return Lanes{v, v, v, v}; }
 
 struct ScaleSums {
   float wxq, wqq;
@@ -23,17 +38,24 @@ struct ScaleSums {
   float merit() const { return wqq > 0 ? wxq * wxq / wqq : 0; }
 };
 
+// Sums for the codes that 1 / inv gives, and for those that -1 / inv gives.
+struct BothSigns {
+  ScaleSums plus, minus;
+};
 template <int N>
-ScaleSums scale_sums(const float* x, const float* w, float inv, float low, float high) {
-  Lanes wxq, wqq;
+BothSigns scale_sums(const float* x, const float* w, float inv, float low, float high) {
+  Lanes wxq{}, wqq{}, wxp{}, wpp{};
   for (int i = 0; i < N; i += 4) {
-    for (int l = 0; l < 4; ++l) {
-      const float q = round_even(clamp(x[i + l] * inv, low, high)), wq = w[i + l] * q;
-      wxq.v[l] += wq * x[i + l];
-      wqq.v[l] += wq * q;
-    }
+    const Lanes v = load(x + i), weight = load(w + i);
+    const Lanes r = round_clamped(v * inv, all(low), all(-low));  // |low| is the larger limit
+    const Lanes q = r < high ? r : all(high), p = r > -high ? r : all(-high);
+    const Lanes wv = weight * v;
+    wxq += wv * q;
+    wqq += weight * q * q;
+    wxp += wv * p;
+    wpp += weight * p * p;
   }
-  return {wxq.sum(), wqq.sum()};
+  return {{sum(wxq), sum(wqq)}, {-sum(wxp), sum(wpp)}};
 }
 
 // The scales that a grid finds, those whose error is least first. What rounding to 16 bits costs is not in
@@ -44,19 +66,29 @@ class ScaleSearch {
 
   template <int N>
   void run(const float* x, const float* w, float low, float high) {
-    const float largest = std::fabs(largest_magnitude(x, N));
+    float largest = 0, weight = 0, energy = 0;
+    for (int i = 0; i < N; ++i) {
+      if (std::fabs(x[i]) > largest) largest = std::fabs(x[i]), weight = w[i];
+      energy += w[i] * x[i] * x[i];
+    }
     if (!(largest > std::numeric_limits<float>::min())) return;
     // steps: how many scales the largest element measures.
     const auto try_steps = [&](float steps) {
-      for (const float inv : {steps / largest, -steps / largest}) add(scale_sums<N>(x, w, inv, low, high));
+      const BothSigns sums = scale_sums<N>(x, w, steps / largest, low, high);
+      add(sums.plus);
+      add(sums.minus);
     };
-    for (float steps = 1; steps < high * 0.5f; ++steps) try_steps(steps);
-    const float fine = high / 64;
-    for (int i = 0; i < 56; ++i) try_steps(high * 0.5f + fine * static_cast<float>(i));
-    for (float steps = high * 1.4f; steps < high * 12; steps *= 1.1f) try_steps(steps);
+    const float fine = high / kFine;
+    for (int i = 0; i <= kFine * 7 / 8; ++i) try_steps(high * 0.5f + fine * static_cast<float>(i));
+    for (float steps = high * 1.45f; steps < high * 12; steps *= 1.1f) {
+      // What clipping costs the largest element, which grows with steps.
+      const float clipped = largest * (1 + low / steps);
+      if (weight * clipped * clipped > energy - best_) break;
+      try_steps(steps);
+    }
     for (int i = 0; i < 6 && best_ > 0; ++i) {
       const float before = best_;
-      add(scale_sums<N>(x, w, inverse(best_scale_), low, high));
+      add(scale_sums<N>(x, w, inverse(best_scale_), low, high).plus);
       if (!(best_ > before)) break;
     }
   }
@@ -73,6 +105,8 @@ class ScaleSearch {
   }
 
  private:
+  static constexpr int kFine = 64;
+
   void add(const ScaleSums& sums) {
     const float merit = sums.merit();
     if (!(merit > 0) || count_ == kMost) return;
@@ -90,32 +124,28 @@ struct LineSums {
   float wq, wqq, wyq;
 };
 
-template <int N>
 LineSums line_sums(const float* y, const float* w, float inv, float start, float levels) {
-  Lanes wq, wqq, wyq;
-  for (int i = 0; i < N; i += 4) {
-    for (int l = 0; l < 4; ++l) {
-      const float q = round_even(clamp((y[i + l] - start) * inv, 0, levels)), weighted = w[i + l] * q;
-      wq.v[l] += weighted;
-      wqq.v[l] += weighted * q;
-      wyq.v[l] += weighted * y[i + l];
-    }
+  Lanes wq{}, wqq{}, wyq{};
+  for (int i = 0; i < 32; i += 4) {
+    const Lanes v = load(y + i), q = round_clamped((v - start) * inv, Lanes{}, all(levels));
+    const Lanes weighted = load(w + i) * q;
+    wq += weighted;
+    wqq += weighted * q;
+    wyq += weighted * v;
   }
-  return {wq.sum(), wqq.sum(), wyq.sum()};
+  return {sum(wq), sum(wqq), sum(wyq)};
 }
 
 template <int N>
 float error_of(const float* x, const float* w, Line line, float low, float high) {
   const float inv = inverse(line.scale);
-  Lanes error;
+  Lanes error{};
   for (int i = 0; i < N; i += 4) {
-    for (int l = 0; l < 4; ++l) {
-      const float y = x[i + l] - line.min;
-      const float rest = y - line.scale * round_even(clamp(y * inv, low, high));
-      error.v[l] += w[i + l] * rest * rest;
-    }
+    const Lanes y = load(x + i) - line.min;
+    const Lanes rest = y - line.scale * round_clamped(y * inv, all(low), all(high));
+    error += load(w + i) * rest * rest;
   }
-  return error.sum();
+  return sum(error);
 }
 
 // One block of 32 for fit_line: y = x - min(x), which keeps the digits of a block far from zero.
@@ -126,11 +156,14 @@ class LineSearch {
     const auto [low, high] = std::minmax_element(x, x + 32);
     base_ = rule == MinRule::kNotPositive ? std::min(*low, 0.0f) : *low;
     range_ = *high - base_;
+    w_low_ = *low > base_ ? 0 : w[low - x];
+    w_high_ = w[high - x];
     highest_min_ = rule == MinRule::kNotPositive ? -base_ : std::numeric_limits<float>::infinity();
     for (int i = 0; i < 32; ++i) {
       y_[i] = x[i] - base_;
       sum_w_ += w[i];
       sum_wy_ += w[i] * y_[i];
+      energy_ += w[i] * y_[i] * y_[i];
     }
   }
 
@@ -143,12 +176,17 @@ class LineSearch {
       return;
     }
     // Fewer codes than there are, so that few different numbers may fall on codes exactly.
-    for (float codes = 1; codes < levels_; ++codes) keep(improve({range_ / codes, 0}));
+    for (float codes = levels_; codes > levels_ * 0.5f; --codes) keep(improve({range_ / codes, 0}));
     // Steps by which the ends of the codes lie inside the ends of the block.
     static constexpr float kInside[] = {-0.5f, -0.1f, 0.3f, 0.7f, 1.1f, 1.6f, 2.2f, 3.0f, 4.5f, 7.0f};
     const float step = range_ / levels_;
     for (const float a : kInside) {
-      for (const float b : kInside) keep(improve({(range_ - (a + b) * step) / levels_, a * step}));
+      for (const float b : kInside) {
+        // What clipping costs the two elements at the ends.
+        const float at_low = std::max(a, 0.0f) * step, at_high = std::max(b, 0.0f) * step;
+        if (w_low_ * at_low * at_low + w_high_ * at_high * at_high > energy_ - kept_[0].gain) break;
+        keep(improve({(range_ - (a + b) * step) / levels_, a * step}));
+      }
     }
     Found found[kKept];
     std::copy_n(kept_, kKept, found);
@@ -175,7 +213,7 @@ class LineSearch {
 
   // The best line for the codes that `line` gives.
   Found improve(Line line) const {
-    const LineSums s = line_sums<32>(y_, w_, inverse(line.scale), line.min, levels_);
+    const LineSums s = line_sums(y_, w_, inverse(line.scale), line.min, levels_);
     const float determinant = sum_w_ * s.wqq - s.wq * s.wq;
     if (!(determinant > 0)) return {};
     Line best{(sum_w_ * s.wyq - sum_wy_ * s.wq) / determinant,
@@ -196,7 +234,8 @@ class LineSearch {
   }
 
   const float* w_;
-  float levels_, base_ = 0, range_ = 0, highest_min_ = 0, sum_w_ = 0, sum_wy_ = 0;
+  float levels_, base_ = 0, range_ = 0, highest_min_ = 0, sum_w_ = 0, sum_wy_ = 0, energy_ = 0;
+  float w_low_ = 0, w_high_ = 0;  // weights of the lowest and the highest element
   float y_[32];
   Found kept_[kKept];
 };

@@ -106,23 +106,28 @@ class KMinSearch {
       KMin next{};
       next.d = f32_to_f16(max_scale_ / units);
       next.dmin = f32_to_f16(max_min_ / 63);
-      float error = choose(&next);
-      accept(next, error);
-      for (int i = 0; i < 3; ++i) {
-        if (!refit(&next)) break;
-        const float before = error;
-        error = choose(&next);
-        accept(next, error);
-        if (!(error < before)) break;
-      }
+      accept(next, choose(&next));
+      if (refit(&next)) accept(next, choose(&next));
+    }
+    for (int i = 0; i < 3; ++i) {
+      KMin next = best_;
+      if (!refit(&next) || !accept(next, choose(&next))) break;
+    }
+    for (const int steps : {-1, 1}) {
+      KMin next = best_;
+      next.d = static_cast<std::uint16_t>(std::clamp(next.d + steps, 0, 0x7BFF));
+      accept(next, choose(&next));
     }
     round_block(x_, levels_, &best_);
     return best_;
   }
 
  private:
-  void accept(const KMin& next, float error) {
-    if (error < least_) least_ = error, best_ = next;
+  bool accept(const KMin& next, float error) {
+    if (!(error < least_)) return false;
+    least_ = error;
+    best_ = next;
+    return true;
   }
 
   // For each sub-block the best six-bit pair near its line, given d and dmin. Returns the block's error.
