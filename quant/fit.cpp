@@ -120,20 +120,16 @@ class ScaleSearch {
   float merit_[kMost], scale_[kMost];
 };
 
-struct LineSums {
-  float wq, wqq, wyq;
-};
-
-LineSums line_sums(const float* y, const float* w, float inv, float start, float levels) {
-  Lanes wq{}, wqq{}, wyq{};
+LineSums sums_of(const float* x, const float* w, float inv, float start, float levels) {
+  Lanes wq{}, wqq{}, wxq{};
   for (int i = 0; i < 32; i += 4) {
-    const Lanes v = load(y + i), q = round_clamped((v - start) * inv, Lanes{}, all(levels));
+    const Lanes v = load(x + i), q = round_clamped((v - start) * inv, Lanes{}, all(levels));
     const Lanes weighted = load(w + i) * q;
     wq += weighted;
     wqq += weighted * q;
-    wyq += weighted * v;
+    wxq += weighted * v;
   }
-  return {sum(wq), sum(wqq), sum(wyq)};
+  return {sum(wq), sum(wqq), sum(wxq)};
 }
 
 template <int N>
@@ -213,14 +209,14 @@ class LineSearch {
 
   // The best line for the codes that `line` gives.
   Found improve(Line line) const {
-    const LineSums s = line_sums(y_, w_, inverse(line.scale), line.min, levels_);
+    const LineSums s = sums_of(y_, w_, inverse(line.scale), line.min, levels_);
     const float determinant = sum_w_ * s.wqq - s.wq * s.wq;
     if (!(determinant > 0)) return {};
-    Line best{(sum_w_ * s.wyq - sum_wy_ * s.wq) / determinant,
-              (s.wqq * sum_wy_ - s.wq * s.wyq) / determinant};
-    if (best.min > highest_min_) best = {(s.wyq - highest_min_ * s.wq) / s.wqq, highest_min_};
+    Line best{(sum_w_ * s.wxq - sum_wy_ * s.wq) / determinant,
+              (s.wqq * sum_wy_ - s.wq * s.wxq) / determinant};
+    if (best.min > highest_min_) best = {(s.wxq - highest_min_ * s.wq) / s.wqq, highest_min_};
     const float gain = best.min * (2 * sum_wy_ - best.min * sum_w_) +
-                       best.scale * (2 * (s.wyq - best.min * s.wq) - best.scale * s.wqq);
+                       best.scale * (2 * (s.wxq - best.min * s.wq) - best.scale * s.wqq);
     return {best, gain};
   }
 
@@ -261,6 +257,10 @@ float fit_scale(const float* x, const float* w, int n, int low, int high) {
   ScaleSearch search;
   n == 16 ? search.run<16>(x, w, lowest, highest) : search.run<32>(x, w, lowest, highest);
   return search.best();
+}
+
+LineSums line_sums(const float* x, const float* w, Line line, int levels) {
+  return sums_of(x, w, inverse(line.scale), line.min, static_cast<float>(levels));
 }
 
 float squared_error(const float* x, const float* w, int n, Line line, int low, int high) {

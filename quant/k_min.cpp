@@ -95,6 +95,7 @@ class KMinSearch {
   KMinSearch(const float* x, const float* w, int levels) : x_(x), w_(w), levels_(levels) {
     for (int j = 0; j < 8; ++j) {
       lines_[j] = fit_line(x + 32 * j, w + 32 * j, levels, MinRule::kNotPositive);
+      for (int l = 32 * j; l < 32 * j + 32; ++l) sum_w_[j] += w[l], sum_wx_[j] += w[l] * x[l];
       max_scale_ = std::max(max_scale_, lines_[j].scale);
       max_min_ = std::max(max_min_, -lines_[j].min);
     }
@@ -138,16 +139,17 @@ class KMinSearch {
       const int scale = nearest(lines_[j].scale * inverse(d), 0, 63);
       const int min = nearest(-lines_[j].min * inverse(dmin), 0, 63);
       float least = std::numeric_limits<float>::infinity();
-      for (const int s : {scale, scale - 1, scale + 1}) {
-        for (const int m : {min, min - 1, min + 1}) {
-          if (s < 0 || s > 63 || m < 0 || m > 63) continue;
-          const Line line{d * static_cast<float>(s), -(dmin * static_cast<float>(m))};
-          const float error = squared_error(x_ + 32 * j, w_ + 32 * j, 32, line, 0, levels_);
-          if (!(error < least)) continue;
-          least = error;
-          block->scale[j] = static_cast<std::uint8_t>(s);
-          block->min[j] = static_cast<std::uint8_t>(m);
-        }
+      // A wider scale goes with a lower min, so that pairs moving against each other are left out.
+      static constexpr int kMoves[][2] = {{0, 0}, {0, -1}, {0, 1}, {-1, 0}, {1, 0}, {-1, -1}, {1, 1}};
+      for (const auto& [ds, dm] : kMoves) {
+        const int s = scale + ds, m = min + dm;
+        if (s < 0 || s > 63 || m < 0 || m > 63) continue;
+        const Line line{d * static_cast<float>(s), -(dmin * static_cast<float>(m))};
+        const float error = squared_error(x_ + 32 * j, w_ + 32 * j, 32, line, 0, levels_);
+        if (!(error < least)) continue;
+        least = error;
+        block->scale[j] = static_cast<std::uint8_t>(s);
+        block->min[j] = static_cast<std::uint8_t>(m);
       }
       sum += least;
     }
@@ -156,15 +158,16 @@ class KMinSearch {
 
   // d and dmin by least squares over the whole block, its other numbers fixed. False where nothing moves.
   bool refit(KMin* block) const {
-    round_block(x_, levels_, block);
-    double aa = 0, ab = 0, bb = 0, ax = 0, bx = 0;  // x ~ d * a - dmin * b
-    for (int l = 0; l < 256; ++l) {
-      const double a = block->scale[l / 32] * block->q[l], b = block->min[l / 32], w = w_[l], x = x_[l];
-      aa += w * a * a;
-      ab += w * a * b;
-      bb += w * b * b;
-      ax += w * a * x;
-      bx += w * b * x;
+    const float old_d = f16_to_f32(block->d), old_dmin = f16_to_f32(block->dmin);
+    double aa = 0, ab = 0, bb = 0, ax = 0, bx = 0;  // x ~ d * a - dmin * b, a = scale * q, b = min
+    for (int j = 0; j < 8; ++j) {
+      const float s = block->scale[j], m = block->min[j];
+      const LineSums sums = line_sums(x_ + 32 * j, w_ + 32 * j, {old_d * s, -(old_dmin * m)}, levels_);
+      aa += s * s * sums.wqq;
+      ab += s * m * sums.wq;
+      bb += m * m * sum_w_[j];
+      ax += s * sums.wxq;
+      bx += m * sum_wx_[j];
     }
     const double determinant = aa * bb - ab * ab;
     double d = aa > 0 ? ax / aa : 0, dmin = 0;
@@ -187,6 +190,7 @@ class KMinSearch {
   const float* w_;
   int levels_;
   Line lines_[8];
+  float sum_w_[8] = {}, sum_wx_[8] = {};
   float max_scale_ = 0, max_min_ = 0, least_ = std::numeric_limits<float>::infinity();
   KMin best_{};
 };
