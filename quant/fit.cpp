@@ -236,6 +236,10 @@ class LineSearch {
   Found kept_[kKept];
 };
 
+bool all_equal(const float* x) {
+  return std::all_of(x, x + 32, [x](float v) { return v == x[0]; });
+}
+
 // The f16 number that lies `steps` codes from `half`, away from zero for positive steps.
 std::uint16_t neighbour(std::uint16_t half, int steps) {
   const int magnitude = std::clamp((half & 0x7FFF) + steps, 0, 0x7BFF);
@@ -269,6 +273,8 @@ float squared_error(const float* x, const float* w, int n, Line line, int low, i
 }
 
 std::uint16_t fit_f16_scale(const float* x, const float* w, int low, int high) {
+  const std::uint16_t first = f32_to_f16(x[0]);
+  if (all_equal(x) && f16_to_f32(first) == x[0]) return first;  // exact with code 1
   ScaleSearch search;
   search.run<32>(x, w, static_cast<float>(low), static_cast<float>(high));
   std::uint16_t best = 0, last = 0;
@@ -293,7 +299,7 @@ Line fit_line(const float* x, const float* w, int levels, MinRule rule) {
 }
 
 HalfLine fit_f16_line(const float* x, const float* w, int levels) {
-  if (std::all_of(x, x + 32, [x](float v) { return v == x[0]; })) {
+  if (all_equal(x)) {
     const std::uint16_t min = f32_to_f16(x[0]);  // and one code for what it lacks
     return {f32_to_f16(x[0] - f16_to_f32(min)), min};
   }
