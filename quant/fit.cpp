@@ -2,34 +2,14 @@
 
 #include <algorithm>
 #include <cmath>
-#include <cstring>
 #include <limits>
 
 #include "quant/block.h"
 #include "quant/half.h"
+#include "quant/lanes.h"
 
 namespace tessera::quant {
 namespace {
-
-// Four floats in one register: the sums run in four lanes in any case, so that a result does not depend on
-// what a compiler makes of them.
-using Lanes = float __attribute__((vector_size(16)));
-
-Lanes load(const float* x) {
-  Lanes lanes;
-  std::memcpy(&lanes, x, sizeof lanes);
-  return lanes;
-}
-
-Lanes round_clamped(Lanes v, Lanes low, Lanes high) {
-  v = v < low ? low : v;
-  v = v < high ? v : high;
-  return (v + 12582912.0f) - 12582912.0f;  // as round_even
-}
-
-float sum(Lanes v) { return (v[0] + v[2]) + (v[1] + v[3]); }
-
-Lanes all(float v) { return Lanes{v, v, v, v}; }
 
 struct ScaleSums {
   float wxq, wqq;
