@@ -144,7 +144,7 @@ class LineSearch {
   }
 
   // The best lines found, the best of all first.
-  static constexpr int kKept = 6;
+  static constexpr int kKept = 4;
 
   void run() {
     if (!(range_ > std::numeric_limits<float>::min())) {
