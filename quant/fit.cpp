@@ -38,8 +38,7 @@ BothSigns scale_sums(const float* x, const float* w, float inv, float low, float
   return {{sum(wxq), sum(wqq)}, {-sum(wxp), sum(wpp)}};
 }
 
-// The scales that a grid finds, those whose error is least first. What rounding to 16 bits costs is not in
-// it.
+// The scales of a grid, each improved by least squares for its codes.
 class ScaleSearch {
  public:
   static constexpr int kMost = 200;
