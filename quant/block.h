@@ -20,7 +20,7 @@ namespace tessera::quant {
 
 static_assert(std::endian::native == std::endian::little, "blocks are read and written as they lie");
 
-// No format with an f16 scale holds more than 63 * 31 * 65504 (Q5_K); up to here no sum of squares of an
+// No format with an f16 scale holds more than 65504 * 128 * 32 (Q6_K); up to here no sum of squares of an
 // encoder leaves the floats.
 inline constexpr float kMaxMagnitude = 0x1p40f;
 

@@ -6,15 +6,10 @@
 
 #include "quant/block.h"
 #include "quant/half.h"
+#include "quant/lanes.h"
 
 namespace tessera::quant {
 namespace {
-
-// Sums run in four lanes, so that compilers may keep them in one register without changing the result.
-struct Lanes {
-  float v[4] = {};
-  float sum() const { return (v[0] + v[2]) + (v[1] + v[3]); }
-};
 
 struct ScaleSums {
   float wxq, wqq;
@@ -23,40 +18,56 @@ struct ScaleSums {
   float merit() const { return wqq > 0 ? wxq * wxq / wqq : 0; }
 };
 
+// Sums for the codes that 1 / inv gives, and for those that -1 / inv gives.
+struct BothSigns {
+  ScaleSums plus, minus;
+};
 template <int N>
-ScaleSums scale_sums(const float* x, const float* w, float inv, float low, float high) {
-  Lanes wxq, wqq;
+BothSigns scale_sums(const float* x, const float* w, float inv, float low, float high) {
+  Lanes wxq{}, wqq{}, wxp{}, wpp{};
   for (int i = 0; i < N; i += 4) {
-    for (int l = 0; l < 4; ++l) {
-      const float q = round_even(clamp(x[i + l] * inv, low, high)), wq = w[i + l] * q;
-      wxq.v[l] += wq * x[i + l];
-      wqq.v[l] += wq * q;
-    }
+    const Lanes v = load(x + i), weight = load(w + i);
+    const Lanes r = round_clamped(v * inv, all(low), all(-low));  // |low| is the larger limit
+    const Lanes q = r < high ? r : all(high), p = r > -high ? r : all(-high);
+    const Lanes wv = weight * v;
+    wxq += wv * q;
+    wqq += weight * q * q;
+    wxp += wv * p;
+    wpp += weight * p * p;
   }
-  return {wxq.sum(), wqq.sum()};
+  return {{sum(wxq), sum(wqq)}, {-sum(wxp), sum(wpp)}};
 }
 
-// The scales that a grid finds, those whose error is least first. What rounding to 16 bits costs is not in
-// it.
+// The scales of a grid, each improved by least squares for its codes.
 class ScaleSearch {
  public:
   static constexpr int kMost = 200;
 
   template <int N>
   void run(const float* x, const float* w, float low, float high) {
-    const float largest = std::fabs(largest_magnitude(x, N));
+    float largest = 0, weight = 0, energy = 0;
+    for (int i = 0; i < N; ++i) {
+      if (std::fabs(x[i]) > largest) largest = std::fabs(x[i]), weight = w[i];
+      energy += w[i] * x[i] * x[i];
+    }
     if (!(largest > std::numeric_limits<float>::min())) return;
     // steps: how many scales the largest element measures.
     const auto try_steps = [&](float steps) {
-      for (const float inv : {steps / largest, -steps / largest}) add(scale_sums<N>(x, w, inv, low, high));
+      const BothSigns sums = scale_sums<N>(x, w, steps / largest, low, high);
+      add(sums.plus);
+      add(sums.minus);
     };
-    for (float steps = 1; steps < high * 0.5f; ++steps) try_steps(steps);
-    const float fine = high / 64;
-    for (int i = 0; i < 56; ++i) try_steps(high * 0.5f + fine * static_cast<float>(i));
-    for (float steps = high * 1.4f; steps < high * 12; steps *= 1.1f) try_steps(steps);
+    const float fine = high / kFine;
+    for (int i = 0; i <= kFine * 7 / 8; ++i) try_steps(high * 0.5f + fine * static_cast<float>(i));
+    for (float steps = high * 1.45f; steps < high * 12; steps *= 1.1f) {
+      // What clipping costs the largest element, which grows with steps.
+      const float clipped = largest * (1 + low / steps);
+      if (weight * clipped * clipped > energy - best_) break;
+      try_steps(steps);
+    }
     for (int i = 0; i < 6 && best_ > 0; ++i) {
       const float before = best_;
-      add(scale_sums<N>(x, w, inverse(best_scale_), low, high));
+      add(scale_sums<N>(x, w, inverse(best_scale_), low, high).plus);
       if (!(best_ > before)) break;
     }
   }
@@ -73,6 +84,8 @@ class ScaleSearch {
   }
 
  private:
+  static constexpr int kFine = 64;
+
   void add(const ScaleSums& sums) {
     const float merit = sums.merit();
     if (!(merit > 0) || count_ == kMost) return;
@@ -86,36 +99,28 @@ class ScaleSearch {
   float merit_[kMost], scale_[kMost];
 };
 
-struct LineSums {
-  float wq, wqq, wyq;
-};
-
-template <int N>
-LineSums line_sums(const float* y, const float* w, float inv, float start, float levels) {
-  Lanes wq, wqq, wyq;
-  for (int i = 0; i < N; i += 4) {
-    for (int l = 0; l < 4; ++l) {
-      const float q = round_even(clamp((y[i + l] - start) * inv, 0, levels)), weighted = w[i + l] * q;
-      wq.v[l] += weighted;
-      wqq.v[l] += weighted * q;
-      wyq.v[l] += weighted * y[i + l];
-    }
+LineSums sums_of(const float* x, const float* w, float inv, float start, float levels) {
+  Lanes wq{}, wqq{}, wxq{};
+  for (int i = 0; i < 32; i += 4) {
+    const Lanes v = load(x + i), q = round_clamped((v - start) * inv, Lanes{}, all(levels));
+    const Lanes weighted = load(w + i) * q;
+    wq += weighted;
+    wqq += weighted * q;
+    wxq += weighted * v;
   }
-  return {wq.sum(), wqq.sum(), wyq.sum()};
+  return {sum(wq), sum(wqq), sum(wxq)};
 }
 
 template <int N>
 float error_of(const float* x, const float* w, Line line, float low, float high) {
   const float inv = inverse(line.scale);
-  Lanes error;
+  Lanes error{};
   for (int i = 0; i < N; i += 4) {
-    for (int l = 0; l < 4; ++l) {
-      const float y = x[i + l] - line.min;
-      const float rest = y - line.scale * round_even(clamp(y * inv, low, high));
-      error.v[l] += w[i + l] * rest * rest;
-    }
+    const Lanes y = load(x + i) - line.min;
+    const Lanes rest = y - line.scale * round_clamped(y * inv, all(low), all(high));
+    error += load(w + i) * rest * rest;
   }
-  return error.sum();
+  return sum(error);
 }
 
 // One block of 32 for fit_line: y = x - min(x), which keeps the digits of a block far from zero.
@@ -126,16 +131,19 @@ class LineSearch {
     const auto [low, high] = std::minmax_element(x, x + 32);
     base_ = rule == MinRule::kNotPositive ? std::min(*low, 0.0f) : *low;
     range_ = *high - base_;
+    w_low_ = *low > base_ ? 0 : w[low - x];
+    w_high_ = w[high - x];
     highest_min_ = rule == MinRule::kNotPositive ? -base_ : std::numeric_limits<float>::infinity();
     for (int i = 0; i < 32; ++i) {
       y_[i] = x[i] - base_;
       sum_w_ += w[i];
       sum_wy_ += w[i] * y_[i];
+      energy_ += w[i] * y_[i] * y_[i];
     }
   }
 
   // The best lines found, the best of all first.
-  static constexpr int kKept = 6;
+  static constexpr int kKept = 4;
 
   void run() {
     if (!(range_ > std::numeric_limits<float>::min())) {
@@ -143,12 +151,17 @@ class LineSearch {
       return;
     }
     // Fewer codes than there are, so that few different numbers may fall on codes exactly.
-    for (float codes = 1; codes < levels_; ++codes) keep(improve({range_ / codes, 0}));
+    for (float codes = levels_; codes > levels_ * 0.5f; --codes) keep(improve({range_ / codes, 0}));
     // Steps by which the ends of the codes lie inside the ends of the block.
     static constexpr float kInside[] = {-0.5f, -0.1f, 0.3f, 0.7f, 1.1f, 1.6f, 2.2f, 3.0f, 4.5f, 7.0f};
     const float step = range_ / levels_;
     for (const float a : kInside) {
-      for (const float b : kInside) keep(improve({(range_ - (a + b) * step) / levels_, a * step}));
+      for (const float b : kInside) {
+        // What clipping costs the two elements at the ends.
+        const float at_low = std::max(a, 0.0f) * step, at_high = std::max(b, 0.0f) * step;
+        if (w_low_ * at_low * at_low + w_high_ * at_high * at_high > energy_ - kept_[0].gain) break;
+        keep(improve({(range_ - (a + b) * step) / levels_, a * step}));
+      }
     }
     Found found[kKept];
     std::copy_n(kept_, kKept, found);
@@ -175,14 +188,14 @@ class LineSearch {
 
   // The best line for the codes that `line` gives.
   Found improve(Line line) const {
-    const LineSums s = line_sums<32>(y_, w_, inverse(line.scale), line.min, levels_);
+    const LineSums s = sums_of(y_, w_, inverse(line.scale), line.min, levels_);
     const float determinant = sum_w_ * s.wqq - s.wq * s.wq;
     if (!(determinant > 0)) return {};
-    Line best{(sum_w_ * s.wyq - sum_wy_ * s.wq) / determinant,
-              (s.wqq * sum_wy_ - s.wq * s.wyq) / determinant};
-    if (best.min > highest_min_) best = {(s.wyq - highest_min_ * s.wq) / s.wqq, highest_min_};
+    Line best{(sum_w_ * s.wxq - sum_wy_ * s.wq) / determinant,
+              (s.wqq * sum_wy_ - s.wq * s.wxq) / determinant};
+    if (best.min > highest_min_) best = {(s.wxq - highest_min_ * s.wq) / s.wqq, highest_min_};
     const float gain = best.min * (2 * sum_wy_ - best.min * sum_w_) +
-                       best.scale * (2 * (s.wyq - best.min * s.wq) - best.scale * s.wqq);
+                       best.scale * (2 * (s.wxq - best.min * s.wq) - best.scale * s.wqq);
     return {best, gain};
   }
 
@@ -196,10 +209,15 @@ class LineSearch {
   }
 
   const float* w_;
-  float levels_, base_ = 0, range_ = 0, highest_min_ = 0, sum_w_ = 0, sum_wy_ = 0;
+  float levels_, base_ = 0, range_ = 0, highest_min_ = 0, sum_w_ = 0, sum_wy_ = 0, energy_ = 0;
+  float w_low_ = 0, w_high_ = 0;  // weights of the lowest and the highest element
   float y_[32];
   Found kept_[kKept];
 };
+
+bool all_equal(const float* x) {
+  return std::all_of(x, x + 32, [x](float v) { return v == x[0]; });
+}
 
 // The f16 number that lies `steps` codes from `half`, away from zero for positive steps.
 std::uint16_t neighbour(std::uint16_t half, int steps) {
@@ -224,12 +242,18 @@ float fit_scale(const float* x, const float* w, int n, int low, int high) {
   return search.best();
 }
 
+LineSums line_sums(const float* x, const float* w, Line line, int levels) {
+  return sums_of(x, w, inverse(line.scale), line.min, static_cast<float>(levels));
+}
+
 float squared_error(const float* x, const float* w, int n, Line line, int low, int high) {
   const auto lowest = static_cast<float>(low), highest = static_cast<float>(high);
   return n == 16 ? error_of<16>(x, w, line, lowest, highest) : error_of<32>(x, w, line, lowest, highest);
 }
 
 std::uint16_t fit_f16_scale(const float* x, const float* w, int low, int high) {
+  const std::uint16_t first = f32_to_f16(x[0]);
+  if (all_equal(x) && f16_to_f32(first) == x[0]) return first;  // exact with code 1
   ScaleSearch search;
   search.run<32>(x, w, static_cast<float>(low), static_cast<float>(high));
   std::uint16_t best = 0, last = 0;
@@ -254,7 +278,7 @@ Line fit_line(const float* x, const float* w, int levels, MinRule rule) {
 }
 
 HalfLine fit_f16_line(const float* x, const float* w, int levels) {
-  if (std::all_of(x, x + 32, [x](float v) { return v == x[0]; })) {
+  if (all_equal(x)) {
     const std::uint16_t min = f32_to_f16(x[0]);  // and one code for what it lacks
     return {f32_to_f16(x[0] - f16_to_f32(min)), min};
   }

@@ -33,6 +33,12 @@ struct HalfLine {
 };
 HalfLine fit_f16_line(const float* x, const float* w, int levels);
 
+// Sums over 32 elements with the codes q nearest to a line.
+struct LineSums {
+  float wq, wqq, wxq;
+};
+LineSums line_sums(const float* x, const float* w, Line line, int levels);
+
 // Sum over 32 or 16 elements of w * (x - offset - scale * q)^2 with the nearest q in low … high.
 float squared_error(const float* x, const float* w, int n, Line line, int low, int high);
 

@@ -18,7 +18,7 @@ struct Format {
   // Any bytes; may give Inf or NaN where the bytes say so.
   void (*decode_row)(const std::uint8_t* bytes, std::int64_t n, float* x);
 
-  // The ggml library's bytes. x: finite; for formats with blocks, magnitudes up to kMaxMagnitude (block.h).
+  // The ggml library's bytes. x: finite; for formats with blocks, magnitudes up to 2^40.
   // A scale beyond f16 becomes Inf, and decodes so.
   void (*encode_row)(const float* x, std::int64_t n, std::uint8_t* bytes);
 

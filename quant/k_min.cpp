@@ -7,76 +7,106 @@
 #include "quant/block.h"
 #include "quant/fit.h"
 #include "quant/half.h"
+#include "quant/lanes.h"
 
 namespace tessera::quant {
 namespace {
 
-// The reference's sub-block: scale * q - min, with the codes that go with it.
-struct Fitted {
-  float scale, min;
-  std::uint8_t q[32];
-};
-
-float weighted_error(const float* x, const float* w, const Fitted& f) {
-  float sum = 0;
-  for (int l = 0; l < 32; ++l) {
-    const float rest = f.scale * static_cast<float>(f.q[l]) + f.min - x[l];
-    sum += w[l] * (rest * rest);
+// The reference's fit of four sub-blocks side by side, one in a lane; in each lane the sums run in the order
+// of the elements, as the reference's do.
+class FourFits {
+ public:
+  // x: 4 * 32 elements.
+  FourFits(const float* x, const KMinRule& rule)
+      : rule_(rule), levels_(all(static_cast<float>(rule.levels))) {
+    Lanes squares{};
+    low_ = high_ = Lanes{x[0], x[32], x[64], x[96]};
+    for (int l = 0; l < 32; ++l) {
+      x_[l] = Lanes{x[l], x[32 + l], x[64 + l], x[96 + l]};
+      squares += x_[l] * x_[l];
+      low_ = x_[l] < low_ ? x_[l] : low_;
+      high_ = high_ < x_[l] ? x_[l] : high_;
+    }
+    low_ = low_ < 0 ? low_ : Lanes{};
+    squares /= 32;
+    const Lanes mean{std::sqrt(squares[0]), std::sqrt(squares[1]), std::sqrt(squares[2]),
+                     std::sqrt(squares[3])};
+    for (int l = 0; l < 32; ++l) {
+      w_[l] = mean + (x_[l] < 0 ? -x_[l] : x_[l]);
+      sum_w_ += w_[l];
+      sum_wx_ += w_[l] * x_[l];
+    }
   }
-  return sum;
-}
 
-void round_codes(const float* x, float inv, float min, int levels, std::uint8_t* q) {
-  for (int l = 0; l < 32; ++l) q[l] = static_cast<std::uint8_t>(nearest(inv * (x[l] - min), 0, levels));
-}
+  // x ~ scale * q + min.
+  struct Fit {
+    Lanes scale, min;
+    Lanes q[32];
+  };
 
-// Sets scale and min of f to the weighted least squares for its codes. False where they are not determined.
-bool least_squares(const float* x, const float* w, float sum_w, float sum_wx, Fitted* f) {
-  float sum_wq = 0, sum_wqq = 0, sum_wqx = 0;
-  for (int l = 0; l < 32; ++l) {
-    const float q = f->q[l];
-    sum_wq += w[l] * q;
-    sum_wqq += w[l] * q * q;
-    sum_wqx += w[l] * q * x[l];
-  }
-  const float determinant = sum_w * sum_wqq - sum_wq * sum_wq;
-  if (!(determinant > 0)) return false;
-  f->scale = (sum_w * sum_wqx - sum_wx * sum_wq) / determinant;
-  f->min = (sum_wqq * sum_wx - sum_wq * sum_wqx) / determinant;
-  if (f->min > 0) {
-    f->min = 0;
-    f->scale = sum_wqx / sum_wqq;
-  }
-  return true;
-}
-
-Fitted fit_reference(const float* x, const float* w, const KMinRule& rule) {
-  const auto [low, high] = std::minmax_element(x, x + 32);
-  const float max = *high;
-  Fitted best{0, std::min(*low, 0.0f), {}};
-  if (max == best.min) {
-    best.min = -best.min;
+  Fit run() const {
+    const Mask flat = high_ == low_;
+    Fit best;
+    const Lanes first = levels_ / (flat ? all(1) : high_ - low_);
+    best.scale = 1 / first;
+    best.min = low_;
+    round(first, low_, best.q);
+    Lanes least = error(best);
+    for (int s = 0; s <= rule_.tries; ++s) {
+      // The min of each try is the one accepted so far.
+      const float more = rule_.first + 0.1f * static_cast<float>(s);
+      Fit next;
+      round((more + levels_) / (high_ - best.min), best.min, next.q);
+      const Mask determined = least_squares(&next);
+      const Lanes found = error(next);
+      const Mask better = (found < least) & determined;
+      least = better ? found : least;
+      best.scale = better ? next.scale : best.scale;
+      best.min = better ? next.min : best.min;
+      for (int l = 0; l < 32; ++l) best.q[l] = better ? next.q[l] : best.q[l];
+    }
+    best.scale = flat ? Lanes{} : best.scale;
+    best.min = flat ? low_ : best.min;
+    for (Lanes& q : best.q) q = flat ? Lanes{} : q;
     return best;
   }
-  float sum_w = 0, sum_wx = 0;
-  for (int l = 0; l < 32; ++l) sum_w += w[l], sum_wx += w[l] * x[l];
-  const auto levels = static_cast<float>(rule.levels);
-  const float first = levels / (max - best.min);
-  round_codes(x, first, best.min, rule.levels, best.q);
-  best.scale = 1 / first;
-  float least = weighted_error(x, w, best);
-  for (int s = 0; s <= rule.tries; ++s) {
-    // The min of each try is the one accepted so far.
-    const float inv = (rule.first + 0.1f * static_cast<float>(s) + levels) / (max - best.min);
-    Fitted next{};
-    round_codes(x, inv, best.min, rule.levels, next.q);
-    if (!least_squares(x, w, sum_w, sum_wx, &next)) continue;
-    const float error = weighted_error(x, w, next);
-    if (error < least) least = error, best = next;
+
+ private:
+  void round(Lanes inv, Lanes min, Lanes* q) const {
+    for (int l = 0; l < 32; ++l) q[l] = round_clamped(inv * (x_[l] - min), Lanes{}, levels_);
   }
-  best.min = -best.min;
-  return best;
-}
+
+  Lanes error(const Fit& fit) const {
+    Lanes sum{};
+    for (int l = 0; l < 32; ++l) {
+      const Lanes rest = fit.scale * fit.q[l] + fit.min - x_[l];
+      sum += w_[l] * (rest * rest);
+    }
+    return sum;
+  }
+
+  // Sets scale and min to the weighted least squares for the codes. The mask says where they are determined.
+  Mask least_squares(Fit* fit) const {
+    Lanes wq{}, wqq{}, wqx{};
+    for (int l = 0; l < 32; ++l) {
+      const Lanes weighted = w_[l] * fit->q[l];
+      wq += weighted;
+      wqq += weighted * fit->q[l];
+      wqx += weighted * x_[l];
+    }
+    const Lanes determinant = sum_w_ * wqq - wq * wq;
+    fit->scale = (sum_w_ * wqx - sum_wx_ * wq) / determinant;
+    fit->min = (wqq * sum_wx_ - wq * wqx) / determinant;
+    const Mask above = fit->min > 0;
+    fit->scale = above ? wqx / wqq : fit->scale;
+    fit->min = above ? Lanes{} : fit->min;
+    return determinant > 0;
+  }
+
+  KMinRule rule_;
+  Lanes levels_, low_, high_, sum_w_{}, sum_wx_{};
+  Lanes x_[32], w_[32];
+};
 
 // Codes for the scales and mins that stand in the block; those with d * scale = 0 stay.
 void round_block(const float* x, int levels, KMin* block) {
@@ -95,6 +125,7 @@ class KMinSearch {
   KMinSearch(const float* x, const float* w, int levels) : x_(x), w_(w), levels_(levels) {
     for (int j = 0; j < 8; ++j) {
       lines_[j] = fit_line(x + 32 * j, w + 32 * j, levels, MinRule::kNotPositive);
+      for (int l = 32 * j; l < 32 * j + 32; ++l) sum_w_[j] += w[l], sum_wx_[j] += w[l] * x[l];
       max_scale_ = std::max(max_scale_, lines_[j].scale);
       max_min_ = std::max(max_min_, -lines_[j].min);
     }
@@ -106,23 +137,28 @@ class KMinSearch {
       KMin next{};
       next.d = f32_to_f16(max_scale_ / units);
       next.dmin = f32_to_f16(max_min_ / 63);
-      float error = choose(&next);
-      accept(next, error);
-      for (int i = 0; i < 3; ++i) {
-        if (!refit(&next)) break;
-        const float before = error;
-        error = choose(&next);
-        accept(next, error);
-        if (!(error < before)) break;
-      }
+      accept(next, choose(&next));
+      if (refit(&next)) accept(next, choose(&next));
+    }
+    for (int i = 0; i < 3; ++i) {
+      KMin next = best_;
+      if (!refit(&next) || !accept(next, choose(&next))) break;
+    }
+    for (const int steps : {-1, 1}) {
+      KMin next = best_;
+      next.d = static_cast<std::uint16_t>(std::clamp(next.d + steps, 0, 0x7BFF));
+      accept(next, choose(&next));
     }
     round_block(x_, levels_, &best_);
     return best_;
   }
 
  private:
-  void accept(const KMin& next, float error) {
-    if (error < least_) least_ = error, best_ = next;
+  bool accept(const KMin& next, float error) {
+    if (!(error < least_)) return false;
+    least_ = error;
+    best_ = next;
+    return true;
   }
 
   // For each sub-block the best six-bit pair near its line, given d and dmin. Returns the block's error.
@@ -133,16 +169,17 @@ class KMinSearch {
       const int scale = nearest(lines_[j].scale * inverse(d), 0, 63);
       const int min = nearest(-lines_[j].min * inverse(dmin), 0, 63);
       float least = std::numeric_limits<float>::infinity();
-      for (const int s : {scale, scale - 1, scale + 1}) {
-        for (const int m : {min, min - 1, min + 1}) {
-          if (s < 0 || s > 63 || m < 0 || m > 63) continue;
-          const Line line{d * static_cast<float>(s), -(dmin * static_cast<float>(m))};
-          const float error = squared_error(x_ + 32 * j, w_ + 32 * j, 32, line, 0, levels_);
-          if (!(error < least)) continue;
-          least = error;
-          block->scale[j] = static_cast<std::uint8_t>(s);
-          block->min[j] = static_cast<std::uint8_t>(m);
-        }
+      // A wider scale goes with a lower min, so that pairs moving against each other are left out.
+      static constexpr int kMoves[][2] = {{0, 0}, {0, -1}, {0, 1}, {-1, 0}, {1, 0}, {-1, -1}, {1, 1}};
+      for (const auto& [ds, dm] : kMoves) {
+        const int s = scale + ds, m = min + dm;
+        if (s < 0 || s > 63 || m < 0 || m > 63) continue;
+        const Line line{d * static_cast<float>(s), -(dmin * static_cast<float>(m))};
+        const float error = squared_error(x_ + 32 * j, w_ + 32 * j, 32, line, 0, levels_);
+        if (!(error < least)) continue;
+        least = error;
+        block->scale[j] = static_cast<std::uint8_t>(s);
+        block->min[j] = static_cast<std::uint8_t>(m);
       }
       sum += least;
     }
@@ -151,15 +188,16 @@ class KMinSearch {
 
   // d and dmin by least squares over the whole block, its other numbers fixed. False where nothing moves.
   bool refit(KMin* block) const {
-    round_block(x_, levels_, block);
-    double aa = 0, ab = 0, bb = 0, ax = 0, bx = 0;  // x ~ d * a - dmin * b
-    for (int l = 0; l < 256; ++l) {
-      const double a = block->scale[l / 32] * block->q[l], b = block->min[l / 32], w = w_[l], x = x_[l];
-      aa += w * a * a;
-      ab += w * a * b;
-      bb += w * b * b;
-      ax += w * a * x;
-      bx += w * b * x;
+    const float old_d = f16_to_f32(block->d), old_dmin = f16_to_f32(block->dmin);
+    double aa = 0, ab = 0, bb = 0, ax = 0, bx = 0;  // x ~ d * a - dmin * b, a = scale * q, b = min
+    for (int j = 0; j < 8; ++j) {
+      const float s = block->scale[j], m = block->min[j];
+      const LineSums sums = line_sums(x_ + 32 * j, w_ + 32 * j, {old_d * s, -(old_dmin * m)}, levels_);
+      aa += s * s * sums.wqq;
+      ab += s * m * sums.wq;
+      bb += m * m * sum_w_[j];
+      ax += s * sums.wxq;
+      bx += m * sum_wx_[j];
     }
     const double determinant = aa * bb - ab * ab;
     double d = aa > 0 ? ax / aa : 0, dmin = 0;
@@ -182,6 +220,7 @@ class KMinSearch {
   const float* w_;
   int levels_;
   Line lines_[8];
+  float sum_w_[8] = {}, sum_wx_[8] = {};
   float max_scale_ = 0, max_min_ = 0, least_ = std::numeric_limits<float>::infinity();
   KMin best_{};
 };
@@ -224,18 +263,13 @@ void decode_k_min(const KMin& block, float* x) {
 
 KMin encode_k_min(const float* x, const KMinRule& rule) {
   KMin block{};
-  float scale[8], min[8], w[32];
-  float max_scale = 0, max_min = 0;
+  FourFits::Fit fits;
+  float scale[8], min[8], max_scale = 0, max_min = 0;
   for (int j = 0; j < 8; ++j) {
-    const float* part = x + 32 * j;
-    float squares = 0;
-    for (int l = 0; l < 32; ++l) squares += part[l] * part[l];
-    const float mean = std::sqrt(squares / 32);
-    for (int l = 0; l < 32; ++l) w[l] = mean + std::fabs(part[l]);
-    const Fitted fitted = fit_reference(part, w, rule);
-    std::copy_n(fitted.q, 32, block.q + 32 * j);
-    scale[j] = fitted.scale;
-    min[j] = fitted.min;
+    if (j % 4 == 0) fits = FourFits(x + 32 * j, rule).run();
+    for (int l = 0; l < 32; ++l) block.q[32 * j + l] = static_cast<std::uint8_t>(fits.q[l][j % 4]);
+    scale[j] = fits.scale[j % 4];
+    min[j] = -fits.min[j % 4];
     max_scale = std::max(max_scale, scale[j]);
     max_min = std::max(max_min, min[j]);
   }

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cfenv>
+#include <charconv>
 #include <cmath>
 #include <cstddef>
 #include <cstdint>
@@ -39,6 +40,11 @@ struct RowResult {
   double nmse() const { return energy > 0 ? error / energy : 0; }
 };
 
+std::string text(float value) {
+  char digits[32];
+  return {digits, std::to_chars(digits, digits + sizeof digits, value).ptr};
+}
+
 [[noreturn]] void bad_job(const QuantizeJob& job, const std::string& reason) {
   throw Error(ErrorCode::kUsage, job.file, job.tensor, reason);
 }
@@ -65,8 +71,8 @@ void check(const QuantizeJob& job) {
                      ", expected " + std::to_string(job.columns) + ")");
   for (std::size_t i = 0; i < job.importance.size(); ++i) {
     if (!(std::isfinite(job.importance[i]) && job.importance[i] >= 0))
-      bad_job(job, "importance is not a finite number >= 0 (got " + std::to_string(job.importance[i]) +
-                       " at column " + std::to_string(i) + ")");
+      bad_job(job, "importance is not a finite number >= 0 (got " + text(job.importance[i]) + " at column " +
+                       std::to_string(i) + ")");
   }
 }
 
@@ -137,7 +143,7 @@ class RowQuantizer {
 
 [[noreturn]] void report(const QuantizeJob& job, std::int64_t row, const RowResult& result) {
   const std::string place = " at row " + std::to_string(row) + ", column " + std::to_string(result.column);
-  const std::string value = "(got " + std::to_string(result.value);
+  const std::string value = "(got " + text(result.value);
   if (result.fault == RowResult::kNotFinite)
     throw Error(ErrorCode::kModel, job.file, job.tensor, "weight is not finite" + place + " " + value + ")");
   throw Error(ErrorCode::kModel, job.file, job.tensor,
