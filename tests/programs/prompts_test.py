@@ -103,7 +103,10 @@ class Prompts(ProgramTest):
 class Terminal(ProgramTest):
     def typed(self, *args, **more):
         """Exit status, and what a terminal shows of the program's standard output and error."""
-        leader, follower = pty.openpty()
+        try:
+            leader, follower = pty.openpty()
+        except OSError as error:  # a chroot without /dev/pts
+            self.skipTest(f"no pseudo-terminal: {error}")
         with subprocess.Popen([QWEN3VL, "-m", str(MODEL), *map(str, args)], stdin=subprocess.DEVNULL, stdout=follower, stderr=follower,
                               env=support.environment(**more)) as program:
             os.close(follower)
