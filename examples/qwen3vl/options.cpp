@@ -46,8 +46,9 @@ constexpr char kFooter[] =
 
 DType cache_dtype(const std::string& flag, const std::string& name) {
   if (name == "f16") return DType::kF16;
+  if (name == "q8_0") return DType::kQ8_0;
   if (name == "f32") return DType::kF32;
-  refuse(flag, "unknown type (got \"" + escape(name, 60) + "\", expected f16 or f32)");
+  refuse(flag, "unknown type (got \"" + escape(name, 60) + "\", expected f16, q8_0 or f32)");
 }
 
 // Results of parsing that are not options themselves.
@@ -90,7 +91,8 @@ void add_run(CLI::App& app, Options& o, Extra& extra) {
       ->type_name("N");
   add_integer(app, "-t,--threads", "threads [processors that this process may use]", {1, kMaxThreads},
               [&extra](std::int64_t n) { extra.threads = n; });
-  app.add_option("--cache-type-k", extra.cache_type_k, "(also -ctk) type of the KV cache: f16 or f32 [f16]")
+  app.add_option("--cache-type-k", extra.cache_type_k,
+                 "(also -ctk) type of the KV cache: f16,\nq8_0 or f32 [f16]")
       ->type_name("TYPE");
   app.add_option("--cache-type-v", extra.cache_type_v, "(also -ctv) the same as -ctk")->type_name("TYPE");
 }
