@@ -1,11 +1,11 @@
-#include "examples/qwen3vl/progress.h"
+#include "examples/common/progress.h"
 
 #include <algorithm>
 #include <chrono>
 #include <cstdio>
 
 #include "examples/common/program.h"
-#include "examples/qwen3vl/signals.h"
+#include "examples/common/signals.h"
 
 namespace tessera::programs {
 namespace {
