@@ -104,7 +104,7 @@ std::vector<Example> read_examples(const std::string& file) {
 std::vector<Example> without_videos(std::vector<Example> examples, const std::string& file) {
   const auto count = std::erase_if(examples, [](const Example& example) { return example.has_video; });
   if (count > 0)
-    warn(escape(file) + ": " + std::to_string(count) + " questions about clips are left out: no video yet");
+    warn(escape(file) + ": questions about clips left out: " + std::to_string(count) + " (no video yet)");
   if (examples.empty()) throw Error(ErrorCode::kInput, file, "", "holds only questions about clips");
   return examples;
 }
