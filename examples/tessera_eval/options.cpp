@@ -67,7 +67,8 @@ void add_options(CLI::App& app, EvalOptions& o, Extra& extra) {
   add_integer(app, "-n,--n-predict", "with --tasks: longest answer in tokens [250]", {1, kMax},
               [&o](std::int64_t n) { o.max_tokens = n; });
   add_threads(app, extra.threads);
-  app.add_option("--cache-type-k", extra.cache_type, "(also -ctk) type of the KV cache: f16 or f32 [f16]")
+  app.add_option("--cache-type-k", extra.cache_type,
+                 "(also -ctk) type of the KV cache: f16,\nq8_0 or f32 [f16]")
       ->type_name("TYPE");
   app.add_option("--answers", o.answers, "with --tasks: write each answer as a line {\"text\": ...}")
       ->type_name("FILE");
