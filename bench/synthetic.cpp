@@ -95,8 +95,6 @@ void Listing::vision(const VisionConfig& c) {
   }
 }
 
-constexpr float kDeviation = 0.02f;
-
 // The published recipes in short: no blocks for vectors, positions and patches, 8 bits in the tower, more
 // bits for a token table beside matrices of four.
 DType format_of(const SyntheticTensor& tensor, DType type) {

@@ -42,13 +42,15 @@ struct SyntheticTensor {
 };
 std::vector<SyntheticTensor> synthetic_tensors(const qwen3vl::Config& config);
 
+// Matrices are random with this deviation: values stay finite through all layers. Vectors are ones.
+inline constexpr float kDeviation = 0.02f;
 // What vectors hold. A dense view of any weight format.
 void fill_ones(const TensorView& out);
 
-// Every tensor that the model asks for, in memory. Matrices are stretches of a random buffer (normal,
-// deviation 0.02), one for each dtype and as large as its largest matrix, in which they follow each other and
-// wrap around; vectors are ones. So values stay finite through all layers, and beside the weights that a
-// model lays out for itself there are only these buffers. `name` stands for the path.
+// Every tensor that the model asks for, in memory. Matrices are stretches of a random buffer, one for each
+// dtype and as large as its largest matrix, in which they follow each other and wrap around; vectors are
+// ones. Beside the weights that a model lays out for itself there are only these buffers. `name` stands for
+// the path.
 //
 // type: a weight format. Of f32, f16 and bf16 all tensors are. Of a block format matrices of the text model
 // are, and where it does not divide their rows quant::fitting_format; the token table and the head are q6_k

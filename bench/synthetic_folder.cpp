@@ -21,7 +21,6 @@ using Json = nlohmann::ordered_json;
 using qwen3vl::Config;
 
 constexpr std::int64_t kRandomValues = 4194301;  // the largest prime below 2^22, so that rows differ
-constexpr float kDeviation = 0.02f;
 
 [[noreturn]] void fail(const std::string& path, const std::string& reason) {
   throw Error(ErrorCode::kOutput, path, "", reason);
