@@ -47,7 +47,6 @@ class LogitReader {
       : session_(session), text_(text) {
     session_.clear();
     features_ = encode(session_, pictures);
-    width_ = 0;
   }
 
   // False at the end.

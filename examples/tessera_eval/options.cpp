@@ -16,7 +16,7 @@ namespace tessera::programs {
 namespace {
 
 // A window scores its tokens from the middle on; shorter ones score none.
-constexpr std::int64_t kMinWindow = 4;
+constexpr std::int64_t kMinWindow = 3;
 
 constexpr Alias kAliases[] = {{"-ctk", "--cache-type-k"}};
 

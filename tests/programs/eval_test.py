@@ -222,7 +222,7 @@ class CommandLine(EvalTest):
                             (("--ppl", text, "--answers", "a"), ("--answers", "needs --tasks")),
                             (("--tasks", folder, "--kl", MODEL, "-n", 5), ("-n", "not together with --kl")),
                             (("--tasks", folder, "--kl", MODEL, "--answers", "a"), ("--answers", "not together with --kl")),
-                            (("--ppl", text, "-c", 3), ("-c", "4 to")), (("--ppl", text, "-c", 2000000000), ("-c", "expected at most")),
+                            (("--ppl", text, "-c", 2), ("-c", "3 to")), (("--ppl", text, "-c", 2000000000), ("-c", "expected at most")),
                             (("--ppl", text, "-ctk", "q9"), ("-ctk", "unknown type")), (("--ppl", text, "-t", 0), ("-t", "1 to")),
                             (("--ppl", text, "--unknown"), ("--unknown", "unknown flag"))]:
             self.assert_error(evaluate(*args), 2, *parts)
