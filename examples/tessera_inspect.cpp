@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "examples/common/arguments.h"
+#include "examples/common/json_text.h"
 #include "examples/common/program.h"
 #include "models/files/checkpoint.h"
 #include "models/qwen3vl/config.h"
@@ -214,12 +215,10 @@ void print_text(const Json& report) {
 // The text of one line of --tokenize.
 std::string line_text(const std::string& line, const std::string& file, std::size_t number) {
   constexpr int kMaxDepth = 4;
-  bool too_deep = false;
-  auto check_depth = [&](int depth, Json::parse_event_t, Json&) { return !(too_deep |= depth > kMaxDepth); };
-  const Json value = Json::parse(line, check_depth, false);
-  if (!too_deep && value.is_string()) return value.get<std::string>();
-  if (!too_deep && value.is_object() && value.contains("text") && value["text"].is_string())
-    return value["text"].get<std::string>();
+  const auto value = parse_json_text(line, kMaxDepth);
+  if (value && value->is_string()) return value->get<std::string>();
+  if (value && value->is_object() && value->contains("text") && value->at("text").is_string())
+    return value->at("text").get<std::string>();
   throw Error(ErrorCode::kInput, file, "line " + std::to_string(number),
               "no JSON string and no {\"text\": string}");
 }

@@ -128,7 +128,9 @@ RunStatus Executor::run(std::span<void* const> slots, const RunOptions& options)
       if (options.observer) options.observer->thread_worked(static_cast<int>(i), thread, begin_ns, now_ns());
 #pragma omp barrier
       if (options.observer) {
-        if (thread == 0) options.observer->step_done(static_cast<int>(i), args.output);
+        if (thread == 0)
+          options.observer->step_done(static_cast<int>(i), {args.inputs, steps[i].inputs.size()},
+                                      args.output);
 #pragma omp barrier
       }
     }

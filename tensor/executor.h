@@ -22,8 +22,10 @@ class TESSERA_API StepObserver {
   // Thread `thread` spent [begin_ns, end_ns) of the monotonic clock on its share of the step.
   virtual void thread_worked(int /*step*/, int /*thread*/, std::int64_t /*begin_ns*/,
                              std::int64_t /*end_ns*/) noexcept {}
-  // All threads have ended the step and wait; `output` may be overwritten by later steps.
-  virtual void step_done(int /*step*/, const TensorView& /*output*/) noexcept {}
+  // All threads have ended the step and wait; later steps may overwrite all that is seen here. An input that
+  // shares its memory with `output` was overwritten by this one: ops say which they allow (OpPlan).
+  virtual void step_done(int /*step*/, std::span<const TensorView> /*inputs*/,
+                         const TensorView& /*output*/) noexcept {}
 };
 
 struct RunOptions {

@@ -8,6 +8,7 @@
 
 #include "examples/common/program.h"
 #include "tensor/error.h"
+#include "tensor/threads.h"
 
 namespace tessera::programs {
 namespace {
@@ -122,6 +123,27 @@ CLI::Option* add_number(CLI::App& app, const std::string& names, const std::stri
       .add_option_function<std::string>(
           names, [=](const std::string& text) { set(parse_number(flag, text, range)); }, description)
       ->type_name("F");
+}
+
+CLI::Option* add_threads(CLI::App& app, std::optional<std::int64_t>& asked) {
+  constexpr std::int64_t kMaxThreads = 1024;
+  return add_integer(app, "-t,--threads", "threads [processors that this process may use]", {1, kMaxThreads},
+                     [&asked](std::int64_t n) { asked = n; });
+}
+
+int usable_threads(const std::optional<std::int64_t>& asked) {
+  const int available = available_threads();
+  if (asked > available) {
+    warn("-t: " + std::to_string(*asked) + " threads are more than the " + std::to_string(available) +
+         " processors that this process may use; running " + std::to_string(available));
+  }
+  return static_cast<int>(std::min<std::int64_t>(asked.value_or(available), available));
+}
+
+DType parse_cache_type(const std::string& flag, const std::string& name) {
+  if (name == "f16") return DType::kF16;
+  if (name == "f32") return DType::kF32;
+  refuse(flag, "unknown type (got \"" + escape(name, 60) + "\", expected f16 or f32)");
 }
 
 void parse_arguments(CLI::App& app, int argc, const char* const* argv, std::span<const Alias> aliases) {

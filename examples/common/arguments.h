@@ -11,6 +11,8 @@
 #include <string>
 #include <string_view>
 
+#include "tensor/dtype.h"
+
 namespace tessera::programs {
 
 // A flag of several letters behind one dash, as llama.cpp has them, and the long name that CLI11 knows.
@@ -42,6 +44,14 @@ CLI::Option* add_integer(CLI::App& app, const std::string& names, const std::str
                          const IntegerRange& range, const std::function<void(std::int64_t)>& set);
 CLI::Option* add_number(CLI::App& app, const std::string& names, const std::string& description,
                         const NumberRange& range, const std::function<void(float)>& set);
+
+// -t, and the number of threads that it leads to: by default, and at most, the processors that this process
+// may use, with a warning when more are asked for.
+CLI::Option* add_threads(CLI::App& app, std::optional<std::int64_t>& asked);
+int usable_threads(const std::optional<std::int64_t>& asked);
+
+// The type of a KV cache by its name: f16 or f32.
+DType parse_cache_type(const std::string& flag, const std::string& name);
 
 // Parses argv into the app's options. --help and --version print to standard output and throw ExitNow{0}.
 // What follows a flag that takes a value is its value, even with a dash in front.

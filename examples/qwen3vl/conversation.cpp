@@ -6,7 +6,7 @@
 #include <cstdio>
 
 #include "examples/common/program.h"
-#include "examples/qwen3vl/signals.h"
+#include "examples/common/signals.h"
 #include "tensor/buffer.h"
 #include "tensor/error.h"
 

@@ -9,9 +9,9 @@
 #include <string_view>
 #include <vector>
 
+#include "examples/common/pictures.h"
+#include "examples/common/progress.h"
 #include "examples/qwen3vl/options.h"
-#include "examples/qwen3vl/pictures.h"
-#include "examples/qwen3vl/progress.h"
 #include "models/qwen3vl/session.h"
 #include "models/text/sampler.h"
 

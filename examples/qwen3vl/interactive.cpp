@@ -9,8 +9,8 @@
 #include <optional>
 
 #include "examples/common/program.h"
+#include "examples/common/signals.h"
 #include "examples/qwen3vl/report.h"
-#include "examples/qwen3vl/signals.h"
 #include "models/text/tokenizer.h"
 #include "tensor/error.h"
 

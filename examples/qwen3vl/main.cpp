@@ -5,13 +5,13 @@
 #include <vector>
 
 #include "examples/common/program.h"
+#include "examples/common/signals.h"
 #include "examples/qwen3vl/boxes.h"
 #include "examples/qwen3vl/conversation.h"
 #include "examples/qwen3vl/draw.h"
 #include "examples/qwen3vl/interactive.h"
 #include "examples/qwen3vl/options.h"
 #include "examples/qwen3vl/report.h"
-#include "examples/qwen3vl/signals.h"
 #include "models/qwen3vl/config.h"
 #include "models/qwen3vl/model.h"
 #include "tensor/error.h"

@@ -14,13 +14,11 @@
 #include "examples/common/program.h"
 #include "models/text/tokenizer.h"
 #include "tensor/error.h"
-#include "tensor/threads.h"
 
 namespace tessera::programs {
 namespace {
 
 constexpr std::int64_t kDefaultContext = 8192;
-constexpr std::int64_t kMaxThreads = 1024;
 constexpr std::int64_t kMaxImageTokens = 1 << 20;
 constexpr std::int64_t kMaxTopLogprobs = kMaxTokens;  // a whole vocabulary
 constexpr std::size_t kMaxImages = 64;                // reliability.md §3.0
@@ -42,12 +40,6 @@ constexpr char kFooter[] =
 
 [[noreturn]] void refuse(const std::string& flag, const std::string& reason) {
   throw Error(ErrorCode::kUsage, "", flag, reason);
-}
-
-DType cache_dtype(const std::string& flag, const std::string& name) {
-  if (name == "f16") return DType::kF16;
-  if (name == "f32") return DType::kF32;
-  refuse(flag, "unknown type (got \"" + escape(name, 60) + "\", expected f16 or f32)");
 }
 
 // Results of parsing that are not options themselves.
@@ -88,8 +80,7 @@ void add_run(CLI::App& app, Options& o, Extra& extra) {
          },
          "tokens of conversation that fit [the model's maximum, at most 8192]")
       ->type_name("N");
-  add_integer(app, "-t,--threads", "threads [processors that this process may use]", {1, kMaxThreads},
-              [&extra](std::int64_t n) { extra.threads = n; });
+  add_threads(app, extra.threads);
   app.add_option("--cache-type-k", extra.cache_type_k, "(also -ctk) type of the KV cache: f16 or f32 [f16]")
       ->type_name("TYPE");
   app.add_option("--cache-type-v", extra.cache_type_v, "(also -ctv) the same as -ctk")->type_name("TYPE");
@@ -211,15 +202,10 @@ Options parse_options(int argc, const char* const* argv) {
   check_combinations(o, extra);
   check_inputs(o);
   check_outputs(o, extra);
-  if (extra.cache_type_v) o.cache_dtype = cache_dtype("-ctv", *extra.cache_type_v);
-  if (extra.cache_type_k) o.cache_dtype = cache_dtype("-ctk", *extra.cache_type_k);
+  if (extra.cache_type_v) o.cache_dtype = parse_cache_type("-ctv", *extra.cache_type_v);
+  if (extra.cache_type_k) o.cache_dtype = parse_cache_type("-ctk", *extra.cache_type_k);
   if (extra.prompt_file) o.prompt = read_input_file(*extra.prompt_file, kMaxTextBytes);
-  const int available = available_threads();
-  o.threads = static_cast<int>(std::min<std::int64_t>(extra.threads.value_or(available), available));
-  if (extra.threads > available) {
-    warn("-t: " + std::to_string(*extra.threads) + " threads are more than the " + std::to_string(available) +
-         " processors that this process may use; running " + std::to_string(available));
-  }
+  o.threads = usable_threads(extra.threads);
   return o;
 }
 

@@ -17,7 +17,7 @@ namespace {
 class NanFinder : public StepObserver {
  public:
   void run_begins(const Plan& plan, int) override { plan_ = &plan; }
-  void step_done(int step, const TensorView& output) noexcept override {
+  void step_done(int step, std::span<const TensorView>, const TensorView& output) noexcept override {
     if (found_ >= 0 || output.dtype != DType::kF32 || !output.is_dense()) return;
     const auto* values = output.as<float>();
     if (std::any_of(values, values + output.shape.elements(), [](float x) { return std::isnan(x); }))

@@ -30,6 +30,7 @@ class Loader {
       weights_.checkpoint->drop_pages(source);
       weights_.memory.push_back(std::move(packed.memory));
     }
+    weights_.matrices.emplace_back(name, packed.view);
     return packed.view;
   }
 

@@ -7,6 +7,7 @@
 
 #include <memory>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "models/files/checkpoint.h"
@@ -60,6 +61,8 @@ struct Weights {
   TextWeights text;
   VisionWeights vision;
   std::vector<std::string> warnings;  // tensors that the model does not use
+  // Every matrix once, by its canonical name, as the views above have it.
+  std::vector<std::pair<std::string, TensorView>> matrices;
 
   std::vector<Buffer> memory;                    // what the views read ...
   std::shared_ptr<const Checkpoint> checkpoint;  // ... beside the mapped files

@@ -4,7 +4,7 @@
 
 #include <new>
 
-#include "examples/qwen3vl/pictures.h"
+#include "examples/common/pictures.h"
 #include "tensor/error.h"
 
 namespace tessera::programs {

@@ -171,24 +171,27 @@ class Recorder : public StepObserver {
     ordered = ordered && begin_ns <= end_ns && begin_ns > 0;
     worked.insert({step, thread});
   }
-  void step_done(int step, const TensorView& output) noexcept override {
+  void step_done(int step, std::span<const TensorView> inputs, const TensorView& output) noexcept override {
     ordered = ordered && step == static_cast<int>(first_values.size());
     first_values.push_back(*output.as<float>());
+    last_inputs.push_back(*inputs.back().as<float>());
+    input_counts.push_back(inputs.size());
   }
   std::size_t steps = 0;
   int team = 0;
   bool ordered = true;
   std::set<std::pair<int, int>> worked;
-  std::vector<float> first_values;
+  std::vector<float> first_values, last_inputs;  // of each step
+  std::vector<std::size_t> input_counts;
   std::mutex mutex;
 };
 
 TEST_F(ExecutorTest, TellsTheObserverOfEveryStepAndThread) {
   Graph g;
-  const std::vector<float> a{1, 1};
+  const std::vector<float> a{1, 1}, b{5, 5};
   Tensor x = blend(g, dense(a, {1, 2}), 1);  // 2
   x = sum(g, x, dense(a, {1, 2}));           // 3, in place
-  g.output(sum(g, x, dense(a, {1, 2})));     // 4, in place
+  g.output(sum(g, x, dense(b, {1, 2})));     // 8, in place
   Executor executor(2);
   executor.prepare(plan_of(g));
   Recorder recorder;
@@ -198,7 +201,9 @@ TEST_F(ExecutorTest, TellsTheObserverOfEveryStepAndThread) {
   EXPECT_TRUE(recorder.ordered);
   EXPECT_EQ(recorder.worked.size(), 6u);
   // Each output is seen before the next step writes over it.
-  EXPECT_EQ(recorder.first_values, (std::vector<float>{2, 3, 4}));
+  EXPECT_EQ(recorder.first_values, (std::vector<float>{2, 3, 8}));
+  EXPECT_EQ(recorder.last_inputs, (std::vector<float>{1, 1, 5}));
+  EXPECT_EQ(recorder.input_counts, (std::vector<std::size_t>{1, 2, 2}));
 }
 
 TEST_F(ExecutorTest, TheObserverChangesNoBit) {

@@ -103,7 +103,7 @@ inline void expect_golden(const float* got, const std::vector<float>& expected, 
 class Recorder : public StepObserver {
  public:
   void run_begins(const Plan& plan, int) override { plan_ = &plan; }
-  void step_done(int step, const TensorView& output) noexcept override {
+  void step_done(int step, std::span<const TensorView>, const TensorView& output) noexcept override {
     if (output.dtype != DType::kF32 || !output.is_dense()) return;
     const auto* values = output.as<float>();
     outputs_[plan_->steps()[static_cast<std::size_t>(step)].name].assign(values,

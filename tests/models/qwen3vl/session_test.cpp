@@ -42,7 +42,7 @@ class SessionTest : public ::testing::Test {
 class CancelAt : public StepObserver {
  public:
   CancelAt(std::atomic<bool>& flag, int step) : flag_(flag), step_(step) {}
-  void step_done(int step, const TensorView&) noexcept override {
+  void step_done(int step, std::span<const TensorView>, const TensorView&) noexcept override {
     if (step == step_) flag_ = true;
   }
 

@@ -1,4 +1,4 @@
-#include "examples/qwen3vl/pictures.h"
+#include "examples/common/pictures.h"
 
 #include <filesystem>
 

@@ -1,11 +1,11 @@
-#include "examples/qwen3vl/progress.h"
+#include "examples/common/progress.h"
 
 #include <algorithm>
 #include <chrono>
 #include <cstdio>
 
 #include "examples/common/program.h"
-#include "examples/qwen3vl/signals.h"
+#include "examples/common/signals.h"
 
 namespace tessera::programs {
 namespace {
@@ -55,7 +55,7 @@ void Watcher::thread_worked(int step, int thread, std::int64_t begin_ns, std::in
   if (trace_ != nullptr) trace_->thread_worked(step, thread, begin_ns, end_ns);
 }
 
-void Watcher::step_done(int step, const TensorView&) noexcept {
+void Watcher::step_done(int step, std::span<const TensorView>, const TensorView&) noexcept {
   if (!active_) return;
   flops_done_ += plan_->steps()[static_cast<std::size_t>(step)].cost.flops;
   const std::int64_t now = monotonic_ns();

@@ -1,4 +1,4 @@
-#include "examples/qwen3vl/signals.h"
+#include "examples/common/signals.h"
 
 #include <fcntl.h>
 #include <signal.h>

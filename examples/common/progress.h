@@ -37,7 +37,7 @@ class Watcher : public StepObserver {
 
   void run_begins(const Plan& plan, int threads) override;
   void thread_worked(int step, int thread, std::int64_t begin_ns, std::int64_t end_ns) noexcept override;
-  void step_done(int step, const TensorView& output) noexcept override;
+  void step_done(int step, std::span<const TensorView> inputs, const TensorView& output) noexcept override;
 
  private:
   void end() noexcept;

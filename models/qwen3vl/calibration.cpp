@@ -1,0 +1,108 @@
+#include "models/qwen3vl/calibration.h"
+
+#include <algorithm>
+#include <string_view>
+#include <unordered_map>
+
+#include "models/qwen3vl/weights.h"
+
+namespace tessera::qwen3vl {
+namespace {
+
+// Rows of text whose logits are computed together: the head's output is wide, 150 000 columns in published
+// models, and nobody reads it here.
+constexpr std::size_t kHeadRows = 64;
+
+struct Sums {
+  std::vector<double> squares;  // [K]
+  std::int64_t rows = 0;
+
+  void add(const float* x, std::int64_t count) {
+    const std::size_t k = squares.size();
+    double* const sum = squares.data();
+    for (std::int64_t row = 0; row < count; ++row, x += k) {
+      for (std::size_t i = 0; i < k; ++i) sum[i] += double{x[i]} * double{x[i]};
+    }
+    rows += count;
+  }
+};
+
+}  // namespace
+
+class Calibrator::Observer : public StepObserver {
+ public:
+  explicit Observer(const Weights& weights) {
+    for (const auto& [name, view] : weights.matrices) names_.emplace(view.data, name);
+  }
+
+  void run_begins(const Plan& plan, int) override {
+    steps_.assign(plan.steps().size(), nullptr);
+    for (std::size_t i = 0; i < steps_.size(); ++i) {
+      const Step& step = plan.steps()[i];
+      if (std::string_view(step.op->name) != "matmul") continue;
+      const auto name = names_.find(step.inputs[1].place.data);
+      if (name == names_.end()) continue;
+      Sums& sums = sums_[name->second];
+      sums.squares.resize(static_cast<std::size_t>(step.inputs[0].desc.shape.back()));
+      steps_[i] = &sums;
+    }
+  }
+
+  void step_done(int step, std::span<const TensorView> inputs, const TensorView&) noexcept override {
+    if (Sums* const sums = steps_[static_cast<std::size_t>(step)])
+      sums->add(inputs[0].as<float>(), inputs[0].shape.rows());
+  }
+
+  const std::map<std::string, Sums>& sums() const { return sums_; }
+
+ private:
+  std::unordered_map<const std::byte*, std::string> names_;
+  std::map<std::string, Sums> sums_;
+  std::vector<Sums*> steps_;  // of the run's plan; null for steps that are no product with a named matrix
+};
+
+Calibrator::Calibrator(std::shared_ptr<const Model> model, const SessionOptions& options)
+    : model_(std::move(model)),
+      session_(model_, options),
+      observer_(std::make_unique<Observer>(model_->weights())) {}
+
+Calibrator::~Calibrator() = default;
+
+bool Calibrator::add(std::span<const std::int32_t> ids, std::span<const Patches> pictures,
+                     const std::atomic<bool>* cancel) {
+  const RunOptions run{cancel, observer_.get()};
+  session_.clear();
+  std::vector<PictureFeatures> features;
+  for (const Patches& picture : pictures) {
+    auto encoded = session_.encode(picture, run);
+    if (!encoded) return false;
+    features.push_back(std::move(*encoded));
+  }
+  const auto last_visual = std::find(ids.rbegin(), ids.rend(), model_->config().image_token_id);
+  std::size_t at = features.empty() ? 0 : static_cast<std::size_t>(ids.rend() - last_visual);
+  std::span<const float> logits;
+  if (at > 0) logits = session_.prefill(ids.first(at), features, run);
+  if (at > 0 && logits.empty()) return false;
+  while (at < ids.size()) {
+    // No last row stands alone: a product of one row may round otherwise.
+    const std::size_t left = ids.size() - at;
+    const std::size_t count = left <= kHeadRows + 1 ? left : kHeadRows;
+    if (session_.prefill_all(ids.subspan(at, count), {}, run).empty()) return false;
+    at += count;
+  }
+  return true;
+}
+
+Importance Calibrator::importance() const {
+  Importance result;
+  for (const auto& [name, sums] : observer_->sums()) {
+    if (sums.rows == 0) continue;
+    std::vector<float>& columns = result.columns[name];
+    for (const double sum : sums.squares)
+      columns.push_back(static_cast<float>(sum / static_cast<double>(sums.rows)));
+    result.rows[name] = sums.rows;
+  }
+  return result;
+}
+
+}  // namespace tessera::qwen3vl
