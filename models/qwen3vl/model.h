@@ -1,4 +1,4 @@
-// Model: everything that is read from a folder, shared by any number of sessions.
+// Model: everything that is read from files, shared by any number of sessions.
 #pragma once
 
 #include <cstddef>
@@ -10,6 +10,7 @@
 #include "models/files/checkpoint.h"
 #include "models/image/patches.h"
 #include "models/qwen3vl/config.h"
+#include "models/qwen3vl/model_files.h"
 #include "models/text/chat.h"
 #include "models/text/sampler.h"
 #include "models/text/tokenizer.h"
@@ -29,10 +30,12 @@ struct LoadOptions {
 // Immutable once loaded.
 class TESSERA_API Model {
  public:
-  // A Hugging Face folder: config.json, safetensors, tokenizer, preprocessor_config.json and, where they are
-  // there, generation_config.json and a chat template. Throws Error (kModel, kUnsupported, kResource).
+  // Throws Error (kModel, kUnsupported, kResource).
+  static std::shared_ptr<const Model> load(ModelFiles files, const LoadOptions& options);
+  // The same for open_model_files(path).
   static std::shared_ptr<const Model> load(const std::string& path, const LoadOptions& options);
-  // Weights alone, for measurements: no tokenizer, default preprocessing. Throws Error likewise.
+  // Weights alone, for measurements: no tokenizer, default preprocessing. The tensors are named as in
+  // ModelFiles. Throws Error likewise.
   static std::shared_ptr<const Model> from_checkpoint(std::shared_ptr<const Checkpoint> checkpoint,
                                                       const Config& config, const LoadOptions& options);
   ~Model();

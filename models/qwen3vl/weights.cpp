@@ -9,18 +9,10 @@
 namespace tessera::qwen3vl {
 namespace {
 
-// Older exports spell the front of the names otherwise (spec/qwen3-vl.md §2.2).
-constexpr PrefixAlias kAliases[] = {
-    {"model.language_model.", "language_model.model."},
-    {"model.language_model.", "model."},
-    {"model.visual.", "visual."},
-    {"lm_head.", "language_model.lm_head."},
-};
-
 class Loader {
  public:
   Loader(Weights& weights, int threads)
-      : weights_(weights), threads_(threads), binder_(*weights.checkpoint, kAliases) {}
+      : weights_(weights), threads_(threads), binder_(*weights.checkpoint) {}
 
   TensorView matrix(const std::string& name, const Shape& shape) {
     const TensorView source = binder_.require(name, shape);
