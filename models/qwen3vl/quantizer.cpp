@@ -231,7 +231,8 @@ std::string model_name(const std::string& path) {
   std::error_code error;
   fs::path full = fs::absolute(path, error).lexically_normal();
   if (!full.has_filename()) full = full.parent_path();
-  return full.extension() == ".gguf" ? full.stem().string() : full.filename().string();
+  const std::string name = (full.extension() == ".gguf" ? full.stem() : full.filename()).string();
+  return name.empty() ? "model" : name;
 }
 
 std::optional<QuantizeReport> quantize_model(const ModelFiles& files, const QuantizerOptions& options) {
