@@ -1,10 +1,8 @@
 #include "models/qwen3vl/weights.h"
 
-#include <cstring>
-
 #include "models/files/weight_binder.h"
 #include "ops/ops.h"
-#include "quant/half.h"
+#include "quant/formats.h"
 
 namespace tessera::qwen3vl {
 namespace {
@@ -31,15 +29,7 @@ class Loader {
     const std::int64_t n = shape.elements();
     Buffer memory = Buffer::allocate(static_cast<std::size_t>(n) * sizeof(float));
     auto* out = reinterpret_cast<float*>(memory.data());
-    for (std::int64_t i = 0; i < n; ++i) {
-      if (source.dtype == DType::kF32) {
-        std::memcpy(out + i, source.data + 4 * i, sizeof(float));
-        continue;
-      }
-      std::uint16_t half = 0;
-      std::memcpy(&half, source.data + 2 * i, sizeof half);
-      out[i] = source.dtype == DType::kF16 ? quant::f16_to_f32(half) : quant::bf16_to_f32(half);
-    }
+    quant::find_format(source.dtype)->decode_row(reinterpret_cast<const std::uint8_t*>(source.data), n, out);
     weights_.memory.push_back(std::move(memory));
     return {DType::kF32, shape, weights_.memory.back().data()};
   }
