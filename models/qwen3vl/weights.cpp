@@ -1,12 +1,12 @@
 #include "models/qwen3vl/weights.h"
 
 #include <algorithm>
-#include <cstring>
+#include <cstdint>
 #include <utility>
 
 #include "models/files/weight_binder.h"
 #include "ops/ops.h"
-#include "quant/half.h"
+#include "quant/formats.h"
 #include "quant/quantize.h"
 
 namespace tessera::qwen3vl {
@@ -105,15 +105,7 @@ class PackingLoader : public Loader {
     const std::int64_t n = source.shape.elements();
     Buffer memory = Buffer::allocate(static_cast<std::size_t>(n) * sizeof(float));
     auto* out = reinterpret_cast<float*>(memory.data());
-    for (std::int64_t i = 0; i < n; ++i) {
-      if (source.dtype == DType::kF32) {
-        std::memcpy(out + i, source.data + 4 * i, sizeof(float));
-        continue;
-      }
-      std::uint16_t half = 0;
-      std::memcpy(&half, source.data + 2 * i, sizeof half);
-      out[i] = source.dtype == DType::kF16 ? quant::f16_to_f32(half) : quant::bf16_to_f32(half);
-    }
+    quant::find_format(source.dtype)->decode_row(source.as<const std::uint8_t>(), n, out);
     weights_.memory.push_back(std::move(memory));
     return {DType::kF32, source.shape, weights_.memory.back().data()};
   }
