@@ -14,6 +14,7 @@ namespace tessera::programs {
 
 struct Options {
   std::string model;
+  std::string mmproj;  // empty: the one beside the model, if that is a GGUF file
   // -p, or what the file of -f holds. Absent: interactive.
   std::optional<std::string> prompt;
   std::optional<std::string> system;
