@@ -29,7 +29,7 @@ struct ImageSize {
 };
 
 struct Options {
-  std::string path, synthetic, type = "bf16", format = "md";
+  std::string path, mmproj, synthetic, type = "bf16", format = "md";
   std::int64_t prompt = 512, generate = 64;
   std::vector<std::int64_t> depths;
   std::vector<ImageSize> sizes;
@@ -232,8 +232,11 @@ Loaded load(const Options& options) {
   load_options.threads = *std::max_element(options.threads.begin(), options.threads.end());
   if (options.synthetic.empty()) {
     loaded.name = escape(options.path);
-    load_options.extra_bytes = cache(qwen3vl::config_from_folder(options.path));
-    loaded.seconds = seconds_of([&] { loaded.model = qwen3vl::Model::load(options.path, load_options); });
+    qwen3vl::ModelFiles files;
+    loaded.seconds = seconds_of([&] { files = qwen3vl::open_model_files(options.path, options.mmproj); });
+    load_options.extra_bytes = cache(files.config);
+    loaded.seconds +=
+        seconds_of([&] { loaded.model = qwen3vl::Model::load(std::move(files), load_options); });
     return loaded;
   }
   const auto config = bench::synthetic_config(options.synthetic);
@@ -293,9 +296,11 @@ int parse_and_run(int argc, char** argv) {
                "tessera-bench");
   app.set_version_flag("--version", TESSERA_VERSION);
   auto* source = app.add_option_group("model");
-  auto* path = source->add_option("-m", options.path, "folder of a Hugging Face checkpoint");
+  auto* path =
+      source->add_option("-m", options.path, "Hugging Face folder, GGUF file, or folder of a GGUF pair");
   source->add_option("--synthetic", options.synthetic, "2b, 4b, 8b or tiny: that shape with random weights");
   source->require_option(1);
+  app.add_option("--mmproj", options.mmproj, "vision file of a GGUF pair [the one beside it]")->needs(path);
   app.add_option("--type", options.type, "of synthetic weights: bf16, f16 or f32")
       ->capture_default_str()
       ->excludes(path);

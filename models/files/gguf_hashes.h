@@ -1,79 +1,67 @@
 // Hashes of tensors in GGUF files: what this library writes can be told from what a disk or a transfer made
-// of it.
+// of it. Private to models/files; written by hashed_gguf_writer.h, read by verify.h.
 //
 //   tessera.xxh3_64           u64 array: XXH3-64 of each tensor's bytes without padding, in the file's order
 //   tessera.listing.xxh3_64   u64: XXH3-64 of the listing that they belong to
 //
 // The listing is, for each tensor: u64 length of the name, the name, u32 rank, u64 extents (outermost first),
-// u32 ggml type, little endian. Other tools keep keys that they do not know beside tensors that they rewrote;
-// the second key tells such a file from a damaged one.
+// u64 length of the type's name, that name ("Q4_0"), little endian. Other tools keep keys that they do not
+// know beside tensors that they rewrote; the second key tells such a file from a damaged one.
 #pragma once
 
-#include <atomic>
+#include <xxhash.h>
+
 #include <cstddef>
 #include <cstdint>
-#include <functional>
 #include <memory>
+#include <new>
 #include <span>
 #include <string>
-#include <vector>
+#include <string_view>
 
-#include "models/files/gguf.h"
-#include "models/files/gguf_metadata.h"
-#include "models/files/gguf_writer.h"
-#include "tensor/api.h"
+#include "models/files/gguf_bytes.h"
+#include "tensor/shape.h"
 
 namespace tessera {
 
-// What long reading and writing is told, and tells.
-struct GgufRun {
-  int threads = 1;
-  const std::atomic<bool>* cancel = nullptr;  // may be null
-  // After each piece: bytes of tensors since the last call. May be empty.
-  std::function<void(std::size_t bytes)> progress{};
+inline constexpr std::string_view kTensorHashesKey = "tessera.xxh3_64";
+inline constexpr std::string_view kListingHashKey = "tessera.listing.xxh3_64";
 
-  bool cancelled() const { return cancel && cancel->load(std::memory_order_relaxed); }
-};
-
-enum class GgufHashes {
-  kNone,     // the file has none
-  kForeign,  // it has some, but of other tensors: another tool rewrote it
-  kRight,
-  kCancelled,
-};
-
-// Reads every tensor of a file. Throws Error{kModel} naming file and tensor for the first whose hash differs.
-TESSERA_API GgufHashes verify_gguf_hashes(const GgufFile& file, const GgufRun& run);
-
-// Throws Error{kModel} naming file, tensor, row and column of the first number that is NaN or Inf, scales of
-// blocks included (reliability.md G27). False when cancelled.
-TESSERA_API bool verify_gguf_numbers(const GgufFile& file, const GgufRun& run);
-
-// A GgufWriter whose file holds hashes and is read again before it gets its name.
-class HashedGgufWriter {
+class ListingHash {
  public:
-  // As GgufWriter.
-  HashedGgufWriter(std::string path, const GgufWriter::Options& options);
-  ~HashedGgufWriter();
-
-  // As GgufWriter; adds the keys.
-  void begin(GgufMetadata metadata, std::span<const GgufTensor> tensors);
-  void append(std::span<const std::byte> bytes);
-
-  // After the last byte: writes the hashes, forces the bytes to the disk, reads them again and compares.
-  // Throws Error{kOutput} where they differ. False when cancelled.
-  bool verify(const GgufRun& run);
-  // After verify(). As GgufWriter.
-  void finish() { writer_.finish(); }
-
-  const std::string& partial_path() const { return writer_.partial_path(); }
-  std::uint64_t bytes() const { return writer_.bytes(); }
+  void add(std::string_view name, const Shape& shape, std::string_view type) {
+    append_string(&listing_, name);
+    append_number(&listing_, static_cast<std::uint32_t>(shape.rank()));
+    for (const std::int64_t extent : shape.dims())
+      append_number(&listing_, static_cast<std::uint64_t>(extent));
+    append_string(&listing_, type);
+  }
+  std::uint64_t value() const { return XXH3_64bits(listing_.data(), listing_.size()); }
 
  private:
-  struct State;
+  std::string listing_;
+};
 
-  GgufWriter writer_;
-  std::unique_ptr<State> state_;
+// XXH3-64 of bytes that come in pieces.
+class StreamHash {
+ public:
+  StreamHash() : state_(XXH3_createState()) {
+    if (!state_) throw std::bad_alloc();
+    XXH3_64bits_reset(state_.get());
+  }
+  void add(std::span<const std::byte> bytes) { XXH3_64bits_update(state_.get(), bytes.data(), bytes.size()); }
+  // Of all bytes since the last call.
+  std::uint64_t take() {
+    const std::uint64_t hash = XXH3_64bits_digest(state_.get());
+    XXH3_64bits_reset(state_.get());
+    return hash;
+  }
+
+ private:
+  struct Deleter {
+    void operator()(XXH3_state_t* state) const { XXH3_freeState(state); }
+  };
+  std::unique_ptr<XXH3_state_t, Deleter> state_;
 };
 
 }  // namespace tessera

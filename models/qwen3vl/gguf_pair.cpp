@@ -154,14 +154,17 @@ void append(Checkpoint::Parts file, GgufPart part, const Config& config, Checkpo
   std::move(file.warnings.begin(), file.warnings.end(), std::back_inserter(all->warnings));
 }
 
-// Replaces the slices, where both are there, by what they make together.
+// Replaces the slices, if there are any, by what they make together.
 void join_patch_embedding(Checkpoint::Parts* file) {
   const auto at = [&](std::string_view name) {
     return std::find_if(file->entries.begin(), file->entries.end(),
                         [&](const Checkpoint::Entry& entry) { return entry.name == name; });
   };
-  const auto first = at(kGgufPatchSlices[0]), second = at(kGgufPatchSlices[1]);
-  if (first == file->entries.end() || second == file->entries.end()) return;
+  const auto first = at(kGgufPatchSlices[0]), second = at(kGgufPatchSlices[1]), none = file->entries.end();
+  if (first == none && second == none) return;
+  for (const auto& [slice, name] : {std::pair(first, kGgufPatchSlices[0]), {second, kGgufPatchSlices[1]}}) {
+    if (slice == none) throw Error(ErrorCode::kModel, file->path, std::string(name), "missing");
+  }
   *first = join_slices(*first, *second, &file->owned.emplace_back());
   file->entries.erase(second);
 }

@@ -25,7 +25,7 @@ GgufPair open_gguf_pair(const std::string& path, const std::string& mmproj);
 
 // All tensors under their Hugging Face names. The two slices of the patch convolution are joined in memory
 // of its own; the rest are views of the files. Tensors without a Hugging Face name keep theirs.
-// Throws Error{kModel} for slices that do not fit together, and as hugging_face_name.
+// Throws Error{kModel} where one slice is missing or does not fit the other, and as hugging_face_name.
 std::shared_ptr<const Checkpoint> gguf_checkpoint(GgufPair pair, const Config& config);
 
 }  // namespace tessera::qwen3vl

@@ -9,7 +9,7 @@
 #include <span>
 #include <utility>
 
-#include "models/files/gguf_hashes.h"
+#include "models/files/hashed_gguf_writer.h"
 #include "models/qwen3vl/gguf_export.h"
 #include "tensor/error.h"
 #include "tensor/threads.h"
@@ -202,7 +202,7 @@ class Quantizer {
     progress_ = {QuantizeProgress::Phase::kVerifying, 0, 0};
     for (const Target& target : targets_) progress_.total += target.report.bytes;
     for (Target& target : targets_) {
-      GgufRun run{.threads = options_.threads, .cancel = options_.cancel};
+      VerifyRun run{.threads = options_.threads, .cancel = options_.cancel};
       run.progress = [this](std::size_t bytes) { advance(bytes); };
       if (!target.writer->verify(run)) return false;
     }

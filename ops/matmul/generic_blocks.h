@@ -113,37 +113,28 @@ template <BlockFormat kFormat, int kIndex, int kEnd, int kRows, int kStrips>
   }
 }
 
-// One group of 32 of all rows and strips: integer sums, scaled and added to the sums.
+// One part of a group of all rows and strips: integer sums, scaled and added to the sums, then the mins.
 template <BlockFormat kFormat, int kPart, int kRows, int kStrips>
 [[gnu::always_inline]] inline void add_part(const std::uint8_t* const (&w)[kStrips],
                                             const ActivationGroup* const (&x)[kRows],
-                                            const F32 (&scale)[kStrips], float* sums) {
+                                            const BlockScales<kFormat> (&scales)[kStrips], int group,
+                                            float* sums) {
   constexpr int kParts = BlockScales<kFormat>::kParts, kVectors = 8 / kParts;
   constexpr int kOffset = kFormat.offset - DotsOf<kFormat>::kTaken;
+  const auto codes = [&](int r) { return kParts == 2 ? x[r]->sums[kPart] : x[r]->sums[0] + x[r]->sums[1]; };
   I32 sum[kRows][kStrips];
   for (int r = 0; r < kRows; ++r) {
-    const std::int32_t codes = kParts == 2 ? x[r]->sums[kPart] : x[r]->sums[0] + x[r]->sums[1];
-    const I32 start = I32::all(kOffset == 0 ? 0 : -kOffset * codes);
+    const I32 start = I32::all(kOffset == 0 ? 0 : -kOffset * codes(r));
     for (int s = 0; s < kStrips; ++s) sum[r][s] = start;
   }
   add_dots<kFormat, kPart * kVectors, (kPart + 1) * kVectors>(w, x, sum);
   for (int r = 0; r < kRows; ++r) {
-    const F32 d = F32::all(x[r]->d);
+    const F32 d = F32::all(x[r]->d), all = F32::all(x[r]->d * static_cast<float>(codes(r)));
     for (int s = 0; s < kStrips; ++s) {
-      float* y = sums + (r * kStrips + s) * F32::kLanes;
-      F32::fma(sum[r][s].to_f32() * d, scale[s], F32::load(y)).store(y);
-    }
-  }
-}
-
-template <int kRows, int kStrips>
-[[gnu::always_inline]] inline void add_mins(const ActivationGroup* const (&x)[kRows],
-                                            const F32 (&min)[kStrips], float* sums) {
-  for (int r = 0; r < kRows; ++r) {
-    const F32 input = F32::all(x[r]->d * static_cast<float>(x[r]->sums[0] + x[r]->sums[1]));
-    for (int s = 0; s < kStrips; ++s) {
-      float* y = sums + (r * kStrips + s) * F32::kLanes;
-      F32::fma(input, min[s], F32::load(y)).store(y);
+      float* at = sums + (r * kStrips + s) * F32::kLanes;
+      F32 y = F32::fma(sum[r][s].to_f32() * d, scales[s].scale[group * kParts + kPart], F32::load(at));
+      if constexpr (kFormat.has_min) y = F32::fma(all, scales[s].min[group], y);
+      y.store(at);
     }
   }
 }
@@ -171,17 +162,8 @@ template <BlockFormat kFormat, int kRows, int kStrips>
       block[s] += kFormat.panel_bytes();
     }
     for (int g = 0; g < kFormat.groups(); ++g) {
-      F32 factor[kStrips];
-      for (int s = 0; s < kStrips; ++s) factor[s] = scales[s].scale[g * Scales::kParts];
-      add_part<kFormat, 0>(w, x, factor, sums);
-      if constexpr (Scales::kParts == 2) {
-        for (int s = 0; s < kStrips; ++s) factor[s] = scales[s].scale[g * Scales::kParts + 1];
-        add_part<kFormat, 1>(w, x, factor, sums);
-      }
-      if constexpr (kFormat.has_min) {
-        for (int s = 0; s < kStrips; ++s) factor[s] = scales[s].min[g];
-        add_mins(x, factor, sums);
-      }
+      add_part<kFormat, 0>(w, x, scales, g, sums);
+      if constexpr (Scales::kParts == 2) add_part<kFormat, 1>(w, x, scales, g, sums);
       for (int r = 0; r < kRows; ++r) ++x[r];
       for (int s = 0; s < kStrips; ++s) w[s] += kFormat.group_bytes();
     }

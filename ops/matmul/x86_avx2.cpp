@@ -1,4 +1,3 @@
-#include "ops/simd/x86_avx2.h"
 #include "ops/matmul/kernels.h"
 #include "ops/simd/dots_x86_avx2.h"
 

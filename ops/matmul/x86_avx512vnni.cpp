@@ -1,6 +1,5 @@
 #include "ops/matmul/kernels.h"
 #include "ops/simd/dots_x86_avx512vnni.h"
-#include "ops/simd/x86_avx512.h"
 
 #include "ops/matmul/generic_blocks.h"
 

@@ -1,8 +1,10 @@
 // Dot products of bytes for kernels that are written once for several levels: AVX2. Every level that has them
-// has this interface; beside ops/simd/x86_avx2.h, whose F32 has as many lanes.
+// has this interface, for lanes as F32 has them.
 //
 // All results are exact: sums of 32 products fit.
 #pragma once
+
+#include "ops/simd/x86_avx2.h"
 
 namespace {
 

@@ -1,5 +1,7 @@
-// Dot products of bytes: AVX-512 VNNI, beside ops/simd/x86_avx512.h. See dots_x86_avx2.h for the contract.
+// Dot products of bytes: AVX-512 VNNI. See dots_x86_avx2.h for the contract.
 #pragma once
+
+#include "ops/simd/x86_avx512.h"
 
 namespace {
 

@@ -114,6 +114,45 @@ inline std::vector<ops::ActivationGroup> quantized(const std::vector<float>& x) 
   return groups;
 }
 
+// A product in double over decoded weights and the codes of x, and what f32 may be off by: a rounding of
+// 2^-24 for each fused step and four more for the scaling, the bias and the result, all relative to the sum
+// of the groups' magnitudes (reliability.md 2.2 B); and the decoder's own rounding of each weight.
+struct Bounded {
+  std::vector<double> y, bound;
+
+  Bounded(const BlockWeight& weight, const std::vector<float>& x, const std::vector<float>& bias) {
+    const auto w = weight.values(), mins = weight.mins();
+    const auto groups = quantized(x);
+    const std::size_t n = static_cast<std::size_t>(weight.n), k = static_cast<std::size_t>(weight.k);
+    const std::size_t part = weight.dtype == DType::kQ6_K ? 16 : 32;
+    const auto steps = static_cast<double>(k / part * (BlockBytes(weight.dtype).has_min ? 2 : 1));
+    for (std::size_t i = 0; i < x.size() / k * n; ++i) {
+      double sum = bias.empty() ? 0 : double{bias[i % n]}, size = std::abs(sum), each = 0;
+      for (std::size_t p = 0; p < k; p += part) {
+        double above = 0, below = 0;
+        for (std::size_t j = p; j < p + part; ++j) {
+          const ops::ActivationGroup& group = groups[(i / n * k + j) / 32];
+          const double input = double{group.d} * group.q[j % 32], value = double{w[i % n * k + j]};
+          const double min = double{mins[i % n * k + j]};
+          sum += input * value;
+          above += input * (value - min);
+          below += input * min;
+          each += std::abs(input * value);
+        }
+        size += std::abs(above) + std::abs(below);
+      }
+      y.push_back(sum);
+      bound.push_back(((steps + 4) * size + each) * 0x1p-24);
+    }
+  }
+  void expect(const std::vector<float>& actual) const {
+    ASSERT_EQ(actual.size(), y.size());
+    for (std::size_t i = 0; i < y.size(); ++i) {
+      ASSERT_LE(std::abs(double{actual[i]} - y[i]), bound[i]) << "at " << i << ": " << actual[i];
+    }
+  }
+};
+
 inline std::vector<float> multiply(const std::vector<float>& x, const TensorView& w,
                                    const std::vector<float>& bias, const Cpu& cpu, int threads = 1) {
   const std::int64_t k = w.shape[1], rows = static_cast<std::int64_t>(x.size()) / k;

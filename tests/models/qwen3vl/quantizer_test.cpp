@@ -8,7 +8,8 @@
 #include <fstream>
 
 #include "models/files/gguf.h"
-#include "models/files/gguf_hashes.h"
+#include "models/files/gguf_writer.h"
+#include "models/files/verify.h"
 #include "models/qwen3vl/gguf_names.h"
 #include "models/qwen3vl/model.h"
 #include "models/qwen3vl/weights.h"
@@ -385,14 +386,14 @@ class HashesTest : public QuantizerTest {
 TEST_F(HashesTest, AreRightForWhatWasWritten) {
   const GgufFile file = read_gguf(dir_ / "m.gguf");
   std::size_t bytes = 0;
-  GgufRun run{.threads = 2};
+  VerifyRun run{.threads = 2};
   run.progress = [&](std::size_t n) { bytes += n; };
   EXPECT_EQ(verify_gguf_hashes(file, run), GgufHashes::kRight);
   EXPECT_GT(bytes, 1'500'000u);
-  EXPECT_TRUE(verify_gguf_numbers(file, run));
+  EXPECT_TRUE(verify_numbers(*file.checkpoint, run));
   const std::atomic<bool> cancel{true};
   EXPECT_EQ(verify_gguf_hashes(file, {.cancel = &cancel}), GgufHashes::kCancelled);
-  EXPECT_FALSE(verify_gguf_numbers(file, {.cancel = &cancel}));
+  EXPECT_FALSE(verify_numbers(*file.checkpoint, {.cancel = &cancel}));
 }
 
 // E21
@@ -410,7 +411,7 @@ TEST_F(HashesTest, NameTheTensorThatAFlippedByteIsIn) {
 // G27
 TEST_F(HashesTest, ScalesThatAreNoNumberAreNamed) {
   damage("blk.1.attn_k.weight", 5 * 144 + 1, 0x7e);  // row 5 of 8 blocks of 18 bytes
-  EXPECT_TESSERA_ERROR(verify_gguf_numbers(read_gguf(dir_ / "m.gguf"), {.threads = 2}), kModel,
+  EXPECT_TESSERA_ERROR(verify_numbers(*read_gguf(dir_ / "m.gguf").checkpoint, {.threads = 2}), kModel,
                        "blk.1.attn_k.weight", "not finite at row 5, column 0");
 }
 
@@ -431,7 +432,7 @@ TEST_F(HashesTest, AreMissingFromTheFilesOfOthers) {
   TESSERA_REQUIRE_SHARED("gguf/shapes-vl-q4_0.gguf");
   const GgufFile file = read_gguf(testing::shared_golden("gguf/shapes-vl-q4_0.gguf"));
   EXPECT_EQ(verify_gguf_hashes(file, {}), GgufHashes::kNone);
-  EXPECT_TRUE(verify_gguf_numbers(file, {.threads = 2}));
+  EXPECT_TRUE(verify_numbers(*file.checkpoint, {.threads = 2}));
 }
 
 }  // namespace
