@@ -13,8 +13,10 @@
 #include "examples/common/arguments.h"
 #include "examples/common/json_text.h"
 #include "examples/common/program.h"
+#include "examples/common/progress_line.h"
 #include "models/files/checkpoint.h"
 #include "models/files/gguf.h"
+#include "models/files/verify.h"
 #include "models/qwen3vl/model_files.h"
 #include "models/text/chat.h"
 #include "models/text/gguf_text.h"
@@ -31,7 +33,7 @@ using Json = nlohmann::ordered_json;
 
 struct Options {
   std::string path, mmproj, tokenize;
-  bool tensors = false, kernels = false, cpu = false, json = false;
+  bool tensors = false, verify = false, kernels = false, cpu = false, json = false;
 };
 
 Options parse_options(int argc, const char* const* argv) {
@@ -45,6 +47,9 @@ Options parse_options(int argc, const char* const* argv) {
       ->type_name("");
   app.add_option("--mmproj", o.mmproj, "vision file: what is in it and PATH together")->type_name("FILE");
   app.add_flag("--tensors", o.tensors, "every tensor: name, type, shape, bytes");
+  app.add_flag("--verify", o.verify,
+               "read everything: the hashes that tessera-quantize stored, and whether\n"
+               "every weight is a number");
   app.add_flag("--kernels", o.kernels, "every kernel of this build, best first");
   app.add_flag("--cpu", o.cpu, "instruction sets that this machine offers");
   app.add_flag("--json", o.json, "one JSON object instead of text");
@@ -54,11 +59,12 @@ Options parse_options(int argc, const char* const* argv) {
                  "tokens standing for these, and as plain characters")
       ->type_name("FILE.jsonl");
   app.footer(
-      "Without --tensors, --kernels, --cpu and --tokenize: a summary of the model, or of a GGUF file and "
+      "Without --tensors, --verify, --kernels, --cpu and --tokenize: a summary of the model, or of a GGUF "
+      "file and "
       "its\n"
       "metadata.");
   parse_arguments(app, argc, argv);
-  if (o.path.empty() && (o.tensors || !o.tokenize.empty() || !(o.kernels || o.cpu)))
+  if (o.path.empty() && (o.tensors || o.verify || !o.tokenize.empty() || !(o.kernels || o.cpu)))
     throw Error(ErrorCode::kUsage, "", "PATH", "missing; see --help");
   return o;
 }
@@ -226,6 +232,41 @@ Json all_tensors_json(const Options& o) {
   return tensors_json(is_gguf_file(o.path) ? *read_gguf(o.path).checkpoint : *open_checkpoint(o.path));
 }
 
+std::string hashes_text(GgufHashes hashes) {
+  if (hashes == GgufHashes::kRight) return "right";
+  return hashes == GgufHashes::kNone ? "none stored" : "of other tensors: another tool rewrote the file";
+}
+
+// Throws for the first damaged tensor.
+Json verify_json(const Options& o) {
+  VerifyRun run;
+  run.threads = available_threads();
+  std::size_t done = 0;
+  ProgressLine line;
+  run.progress = [&](std::size_t bytes) {
+    done += bytes;
+    line.show("verifying " + std::to_string(done / 1'000'000) + " MB");
+  };
+  std::vector<std::string> paths{o.path};
+  if (is_gguf_pair(o)) {
+    const qwen3vl::ModelFiles files = qwen3vl::open_model_files(o.path, o.mmproj);
+    paths = {files.path, files.mmproj};
+  }
+  Json out = Json::array();
+  for (const std::string& path : paths) {
+    Json row = {{"file", path}, {"hashes", hashes_text(GgufHashes::kNone)}, {"numbers", "finite"}};
+    if (is_gguf_pair(o) || is_gguf_file(path)) {
+      const GgufFile file = read_gguf(path);
+      row["hashes"] = hashes_text(verify_gguf_hashes(file, run));
+      verify_numbers(*file.checkpoint, run);
+    } else {
+      verify_numbers(*open_checkpoint(path), run);
+    }
+    out.push_back(row);
+  }
+  return out;
+}
+
 Tokenizer open_tokenizer(const Options& o) {
   if (is_gguf_pair(o)) return Tokenizer(qwen3vl::open_model_files(o.path, o.mmproj).tokenizer);
   return is_gguf_file(o.path) ? Tokenizer(tokenizer_parts_from_gguf(read_gguf(o.path).metadata))
@@ -313,8 +354,9 @@ int run(int argc, const char* const* argv) {
     return 0;
   }
   Json report = Json::object();
-  if (!o.tensors && !o.kernels && !o.cpu) report["model"] = summary_json(o);
+  if (!o.tensors && !o.verify && !o.kernels && !o.cpu) report["model"] = summary_json(o);
   if (o.tensors) report["tensors"] = all_tensors_json(o);
+  if (o.verify) report["verify"] = verify_json(o);
   if (o.kernels) report["kernels"] = kernels_json();
   if (o.cpu) report["cpu"] = cpu_json();
   if (o.json) {
