@@ -32,7 +32,7 @@ struct ImageSize {
 };
 
 struct Options {
-  std::string path, synthetic, write, type = "bf16", format = "md";
+  std::string path, mmproj, synthetic, write, type = "bf16", format = "md";
   std::string cache_type_k = "f16", cache_type_v;  // cache_type_v: empty or the same
   DType cache_dtype = DType::kF16;
   std::int64_t prompt = 512, generate = 64;
@@ -248,8 +248,11 @@ Loaded load(const Options& options) {
   load_options.threads = *std::max_element(options.threads.begin(), options.threads.end());
   if (options.synthetic.empty()) {
     loaded.name = escape(options.path);
-    load_options.extra_bytes = cache(qwen3vl::config_from_folder(options.path));
-    loaded.seconds = seconds_of([&] { loaded.model = qwen3vl::Model::load(options.path, load_options); });
+    qwen3vl::ModelFiles files;
+    loaded.seconds = seconds_of([&] { files = qwen3vl::open_model_files(options.path, options.mmproj); });
+    load_options.extra_bytes = cache(files.config);
+    loaded.seconds +=
+        seconds_of([&] { loaded.model = qwen3vl::Model::load(std::move(files), load_options); });
     return loaded;
   }
   const qwen3vl::Config config = config_of(options);
@@ -310,10 +313,12 @@ void run(const Options& options, bench::ReportFormat format) {
 
 void add_model_flags(CLI::App& app, Options& options) {
   auto* source = app.add_option_group("model");
-  auto* path = source->add_option("-m", options.path, "folder of a Hugging Face checkpoint");
+  auto* path =
+      source->add_option("-m", options.path, "Hugging Face folder, GGUF file, or folder of a GGUF pair");
   auto* synthetic = source->add_option("--synthetic", options.synthetic,
                                        "2b, 4b, 8b or tiny: that shape with random weights");
   source->require_option(1);
+  app.add_option("--mmproj", options.mmproj, "vision file of a GGUF pair [the one beside it]")->needs(path);
   app.add_option("--type", options.type, std::string("of synthetic weights: ") + kTypes)
       ->capture_default_str()
       ->excludes(path);

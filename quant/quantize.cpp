@@ -6,6 +6,7 @@
 #include <cmath>
 #include <cstddef>
 #include <cstdint>
+#include <cstring>
 #include <vector>
 
 #include "quant/block.h"
@@ -82,13 +83,24 @@ class RowQuantizer {
   RowQuantizer(const QuantizeJob& job, const Format& from, const Format& to)
       : job_(job), from_(from), to_(to), x_(static_cast<std::size_t>(job.columns)), decoded_(x_.size()) {}
 
+  // Decodes a row; not finite numbers are faults.
+  RowResult check(const std::uint8_t* from) {
+    RowResult result;
+    from_.decode_row(from, job_.columns, x_.data());
+    find_fault(
+        x_, [](float v) { return !std::isfinite(v); }, RowResult::kNotFinite, &result);
+    return result;
+  }
+
   RowResult run(const std::uint8_t* from, std::uint8_t* to) {
     const std::int64_t n = job_.columns;
-    RowResult result;
-    from_.decode_row(from, n, x_.data());
-    if (find_fault(
-            x_, [](float v) { return !std::isfinite(v); }, RowResult::kNotFinite, &result))
+    RowResult result = check(from);
+    if (result.fault != RowResult::kNone) return result;
+    if (from_.dtype == to_.dtype) {
+      std::memcpy(to, from, static_cast<std::size_t>(row_bytes(to_.dtype, n)));
+      for (const float v : x_) result.energy += double{v} * v;
       return result;
+    }
     const bool blocks = info(to_.dtype).block_elems > 1;
     if (blocks &&
         find_fault(
@@ -142,12 +154,33 @@ class RowQuantizer {
 };
 
 [[noreturn]] void report(const QuantizeJob& job, std::int64_t row, const RowResult& result) {
-  const std::string place = " at row " + std::to_string(row) + ", column " + std::to_string(result.column);
+  const std::string place =
+      " at row " + std::to_string(job.first_row + row) + ", column " + std::to_string(result.column);
   const std::string value = "(got " + text(result.value);
   if (result.fault == RowResult::kNotFinite)
     throw Error(ErrorCode::kModel, job.file, job.tensor, "weight is not finite" + place + " " + value + ")");
   throw Error(ErrorCode::kModel, job.file, job.tensor,
               "weight is outside the range of " + std::string(info(job.to).name) + place + " " + value + ")");
+}
+
+// What work(quantizer, row) gives for each row; throws for the first fault.
+template <typename Work>
+std::vector<RowResult> for_all_rows(const QuantizeJob& job, const Format& from, const Format& to,
+                                    const Work& work) {
+  std::vector<RowResult> results(static_cast<std::size_t>(job.rows));
+  // Pieces of some 64 Ki elements: large beside what starting one costs, small enough to balance.
+  const std::int64_t grain = std::max<std::int64_t>(1, 65536 / std::max<std::int64_t>(1, job.columns));
+  parallel_for(job.rows, grain, std::max(1, job.threads), [&](std::int64_t begin, std::int64_t end) {
+    const IeeeArithmetic arithmetic;
+    RowQuantizer quantizer(job, from, to);
+    for (std::int64_t row = begin; row < end; ++row)
+      results[static_cast<std::size_t>(row)] = work(quantizer, row);
+  });
+  for (std::int64_t row = 0; row < job.rows; ++row) {
+    const RowResult& result = results[static_cast<std::size_t>(row)];
+    if (result.fault != RowResult::kNone) report(job, row, result);
+  }
+  return results;
 }
 
 }  // namespace
@@ -174,31 +207,46 @@ std::int64_t row_bytes(DType dtype, std::int64_t columns) {
   return static_cast<std::int64_t>(bytes);
 }
 
+void QuantizeStats::add(const QuantizeStats& further) {
+  squared_error += further.squared_error;
+  squared_norm += further.squared_norm;
+  nmse = squared_norm > 0 ? squared_error / squared_norm : 0;
+  bits_per_weight = further.bits_per_weight;
+  if (further.worst_row_nmse > worst_row_nmse)
+    worst_row = further.worst_row, worst_row_nmse = further.worst_row_nmse;
+}
+
 QuantizeStats quantize_rows(const QuantizeJob& job, const std::uint8_t* from, std::uint8_t* to) {
   const Format &source = format_of(job, job.from), &target = format_of(job, job.to);
   check(job);
   const std::int64_t from_bytes = row_bytes(job.from, job.columns), to_bytes = row_bytes(job.to, job.columns);
-  std::vector<RowResult> results(static_cast<std::size_t>(job.rows));
-  // Pieces of some 64 Ki elements: large beside what starting one costs, small enough to balance.
-  const std::int64_t grain = std::max<std::int64_t>(1, 65536 / std::max<std::int64_t>(1, job.columns));
-  parallel_for(job.rows, grain, std::max(1, job.threads), [&](std::int64_t begin, std::int64_t end) {
-    const IeeeArithmetic arithmetic;
-    RowQuantizer quantizer(job, source, target);
-    for (std::int64_t row = begin; row < end; ++row)
-      results[static_cast<std::size_t>(row)] = quantizer.run(from + row * from_bytes, to + row * to_bytes);
-  });
+  const std::vector<RowResult> results =
+      for_all_rows(job, source, target, [&](RowQuantizer& quantizer, std::int64_t row) {
+        return quantizer.run(from + row * from_bytes, to + row * to_bytes);
+      });
   QuantizeStats stats;
   stats.bits_per_weight = 8.0 * info(job.to).block_bytes / info(job.to).block_elems;
-  double error = 0, energy = 0;
   for (std::int64_t row = 0; row < job.rows; ++row) {
     const RowResult& result = results[static_cast<std::size_t>(row)];
-    if (result.fault != RowResult::kNone) report(job, row, result);
-    error += result.error;
-    energy += result.energy;
-    if (result.nmse() > stats.worst_row_nmse) stats.worst_row = row, stats.worst_row_nmse = result.nmse();
+    stats.squared_error += result.error;
+    stats.squared_norm += result.energy;
+    if (result.nmse() > stats.worst_row_nmse)
+      stats.worst_row = job.first_row + row, stats.worst_row_nmse = result.nmse();
   }
-  stats.nmse = energy > 0 ? error / energy : 0;
+  stats.nmse = stats.squared_norm > 0 ? stats.squared_error / stats.squared_norm : 0;
   return stats;
+}
+
+void check_rows(const QuantizeJob& job, const std::uint8_t* from) {
+  QuantizeJob copy = job;
+  copy.to = job.from;
+  copy.importance = {};
+  const Format& source = format_of(copy, copy.from);
+  check(copy);
+  const std::int64_t bytes = row_bytes(copy.from, copy.columns);
+  for_all_rows(copy, source, source, [&](RowQuantizer& quantizer, std::int64_t row) {
+    return quantizer.check(from + row * bytes);
+  });
 }
 
 }  // namespace tessera::quant

@@ -20,15 +20,22 @@ struct QuantizeJob {
   Encoder encoder = Encoder::kBest;
   std::span<const float> importance{};  // for kBest: a weight >= 0 for each column; empty: all equal
   int threads = 1;
-  std::string file{}, tensor{};  // for errors
+  // For errors and statistics: names, and the row of the whole tensor with which these rows begin.
+  std::string file{}, tensor{};
+  std::int64_t first_row = 0;
 };
 
 // NMSE of some numbers: sum (x - decoded)^2 / sum x^2, in double; 0 where all are kept exactly.
-struct QuantizeStats {
+struct TESSERA_API QuantizeStats {
   double nmse = 0;
   std::int64_t worst_row = 0;  // the first row of the largest NMSE
   double worst_row_nmse = 0;
   double bits_per_weight = 0;
+  // What nmse is the quotient of: sum (x - decoded)^2 and sum x^2.
+  double squared_error = 0, squared_norm = 0;
+
+  // Adds those of further rows of the same tensor and format.
+  void add(const QuantizeStats& further);
 };
 
 // The format in which a row of `columns` elements is written to a file when `wanted` is asked for: itself
@@ -39,7 +46,8 @@ TESSERA_API DType fitting_format(DType wanted, std::int64_t columns);
 // Bytes of a row. Error{kUsage} where the dtype's block does not divide it.
 TESSERA_API std::int64_t row_bytes(DType dtype, std::int64_t columns);
 
-// Reads rows * row_bytes(from) bytes, writes rows * row_bytes(to) bytes. The bytes and the statistics do not
+// Reads rows * row_bytes(from) bytes, writes rows * row_bytes(to) bytes; where both formats are one, a copy.
+// The bytes and the statistics do not
 // depend on the number of threads, nor on how the caller's thread treats denormals: they are kept where the
 // format has them, and a scale too small for f16 is 0.
 //
@@ -48,5 +56,9 @@ TESSERA_API std::int64_t row_bytes(DType dtype, std::int64_t columns);
 // Error{kUsage}: sizes, a dtype that is no weight format, or importance that is not `columns` finite
 // numbers >= 0.
 TESSERA_API QuantizeStats quantize_rows(const QuantizeJob& job, const std::uint8_t* from, std::uint8_t* to);
+
+// Throws the errors of quantize_rows for numbers that are NaN or Inf among rows * row_bytes(from) bytes:
+// scales of blocks too. `to`, encoder and importance do not matter.
+TESSERA_API void check_rows(const QuantizeJob& job, const std::uint8_t* from);
 
 }  // namespace tessera::quant

@@ -14,29 +14,29 @@ namespace tessera {
 
 Checkpoint::Checkpoint(std::string path, std::vector<Buffer> memory, std::vector<Entry> entries,
                        std::vector<std::string> warnings)
-    : path_(std::move(path)),
-      memory_(std::move(memory)),
-      entries_(std::move(entries)),
-      warnings_(std::move(warnings)),
-      by_name_(entries_.size()) {
+    : Checkpoint(Parts{std::move(path), std::move(memory), {}, std::move(entries), std::move(warnings)}) {}
+
+Checkpoint::Checkpoint(Parts parts) : parts_(std::move(parts)), by_name_(parts_.entries.size()) {
+  const std::vector<Entry>& all = parts_.entries;
   std::iota(by_name_.begin(), by_name_.end(), std::size_t{0});
   std::sort(by_name_.begin(), by_name_.end(), [&](std::size_t a, std::size_t b) {
-    return std::tie(entries_[a].name, a) < std::tie(entries_[b].name, b);
+    return std::tie(all[a].name, a) < std::tie(all[b].name, b);
   });
   const auto twin = std::adjacent_find(by_name_.begin(), by_name_.end(), [&](std::size_t a, std::size_t b) {
-    return entries_[a].name == entries_[b].name;
+    return all[a].name == all[b].name;
   });
   if (twin != by_name_.end()) {
-    const Entry& first = entries_[*twin];
-    const Entry& second = entries_[*(twin + 1)];
+    const Entry& first = all[*twin];
+    const Entry& second = all[*(twin + 1)];
     throw Error(ErrorCode::kModel, second.file, second.name, "the same tensor is also in " + first.file);
   }
 }
 
 const Checkpoint::Entry* Checkpoint::lookup(std::string_view name) const {
+  const std::vector<Entry>& all = parts_.entries;
   const auto at = std::lower_bound(by_name_.begin(), by_name_.end(), name,
-                                   [&](std::size_t i, std::string_view n) { return entries_[i].name < n; });
-  return at == by_name_.end() || entries_[*at].name != name ? nullptr : &entries_[*at];
+                                   [&](std::size_t i, std::string_view n) { return all[i].name < n; });
+  return at == by_name_.end() || all[*at].name != name ? nullptr : &all[*at];
 }
 
 const TensorView* Checkpoint::find(std::string_view name) const {
@@ -44,20 +44,33 @@ const TensorView* Checkpoint::find(std::string_view name) const {
   if (!entry) return nullptr;
   if (!entry->view) {
     throw Error(ErrorCode::kUnsupported, entry->file, entry->name,
-                "dtype cannot be used for a weight (got " + entry->dtype + ", expected F32, F16 or BF16)");
+                "dtype cannot be used for a weight (got " + entry->dtype +
+                    ", expected F32, F16, BF16 or a block format as Q4_0)");
   }
   return &*entry->view;
 }
 
-void Checkpoint::drop_pages(const TensorView& view) const {
-  for (const Buffer& buffer : memory_) {
-    const std::less_equal<const std::byte*> not_after;
-    if (!not_after(buffer.data(), view.data) || !not_after(view.data, buffer.data() + buffer.size()))
-      continue;
-    buffer.drop_pages(static_cast<std::size_t>(view.data - buffer.data()),
-                      static_cast<std::size_t>(dense_bytes(view.dtype, view.shape)));
-    return;
+const Buffer* Checkpoint::mapping(std::span<const std::byte> bytes) const {
+  const std::less_equal<const std::byte*> not_after;
+  for (const Buffer& buffer : parts_.memory) {
+    if (not_after(buffer.data(), bytes.data()) && not_after(bytes.data(), buffer.data() + buffer.size()))
+      return &buffer;
   }
+  return nullptr;
+}
+
+void Checkpoint::drop_pages(const TensorView& view) const {
+  drop_pages({view.data, static_cast<std::size_t>(dense_bytes(view.dtype, view.shape))});
+}
+
+void Checkpoint::drop_pages(std::span<const std::byte> bytes) const {
+  const Buffer* const file = mapping(bytes);
+  if (file) file->drop_pages(static_cast<std::size_t>(bytes.data() - file->data()), bytes.size());
+}
+
+void Checkpoint::will_need(std::span<const std::byte> bytes) const {
+  const Buffer* const file = mapping(bytes);
+  if (file) file->will_need(static_cast<std::size_t>(bytes.data() - file->data()), bytes.size());
 }
 
 std::unique_ptr<Checkpoint> open_checkpoint(const std::string& path) {

@@ -7,6 +7,7 @@
 #include <span>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 #include "tensor/api.h"
@@ -32,18 +33,29 @@ class TESSERA_API Checkpoint {
     std::optional<TensorView> view;
   };
 
-  // For readers of a format. `memory` holds the bytes that the entries point into.
-  // Throws Error{kModel} when two entries have one name, naming both files.
+  struct Parts {
+    std::string path;
+    // What the entries point into: mapped files, and memory of our own, whose pages are never dropped.
+    std::vector<Buffer> memory, owned;
+    std::vector<Entry> entries;
+    std::vector<std::string> warnings;
+  };
+
+  // For readers of a format. Throws Error{kModel} when two entries have one name, naming both files.
+  explicit Checkpoint(Parts parts);
   Checkpoint(std::string path, std::vector<Buffer> memory, std::vector<Entry> entries,
              std::vector<std::string> warnings);
   Checkpoint(const Checkpoint&) = delete;
   Checkpoint& operator=(const Checkpoint&) = delete;
 
-  const std::string& path() const { return path_; }
+  // Takes it apart, for another one with the same tensors.
+  Parts release() && { return std::move(parts_); }
+
+  const std::string& path() const { return parts_.path; }
   // In the order of the file names, then of the offsets within a file.
-  std::span<const Entry> entries() const { return entries_; }
+  std::span<const Entry> entries() const { return parts_.entries; }
   // What was odd but harmless, in printable text.
-  std::span<const std::string> warnings() const { return warnings_; }
+  std::span<const std::string> warnings() const { return parts_.warnings; }
 
   // nullptr when there is no such tensor. Throws Error{kUnsupported} naming file, tensor and dtype when its
   // dtype serves no weight.
@@ -53,15 +65,17 @@ class TESSERA_API Checkpoint {
 
   // Tells the system that the pages of a view of this checkpoint are not needed soon, as after packing.
   void drop_pages(const TensorView& view) const;
+  void drop_pages(std::span<const std::byte> bytes) const;
+  // Tells the system to begin reading bytes that are needed soon. Returns at once.
+  void will_need(std::span<const std::byte> bytes) const;
 
  private:
   const Entry* lookup(std::string_view name) const;
+  // The mapped file that holds the bytes; nullptr where none does.
+  const Buffer* mapping(std::span<const std::byte> bytes) const;
 
-  std::string path_;
-  std::vector<Buffer> memory_;
-  std::vector<Entry> entries_;
-  std::vector<std::string> warnings_;
-  std::vector<std::size_t> by_name_;  // indices of entries_
+  Parts parts_;
+  std::vector<std::size_t> by_name_;  // indices of entries
 };
 
 // A Hugging Face folder (model.safetensors.index.json with its shards, or else model.safetensors) or one

@@ -42,6 +42,8 @@ class TESSERA_API PartialFile {
   void append(std::span<const std::byte> bytes);
   // Overwrites bytes that were appended.
   void overwrite(std::uint64_t offset, std::span<const std::byte> bytes);
+  // Forces what was written to the disk and out of memory, so that reading it again reads the disk.
+  void flush();
   // fsync, close, rename, fsync of the folder. With kRefuse a target that appeared meanwhile is an error.
   // The target may be new already when only the folder's fsync fails.
   void commit();
@@ -54,6 +56,7 @@ class TESSERA_API PartialFile {
   std::string path_, folder_, partial_path_;
   IfExists if_exists_;
   int descriptor_ = -1;
+  std::uint64_t unsent_ = 0;  // bytes since the disk was last told to begin writing
 };
 
 }  // namespace tessera

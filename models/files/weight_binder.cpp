@@ -6,34 +6,18 @@
 
 namespace tessera {
 
-WeightBinder::WeightBinder(const Checkpoint& checkpoint, std::span<const PrefixAlias> aliases)
-    : checkpoint_(checkpoint), aliases_(aliases) {}
-
-std::string WeightBinder::resolve(std::string_view name) const {
-  if (checkpoint_.contains(name)) return std::string(name);
-  for (const PrefixAlias& alias : aliases_) {
-    if (!name.starts_with(alias.canonical)) continue;
-    std::string other(alias.alternative);
-    other += name.substr(alias.canonical.size());
-    if (checkpoint_.contains(other)) return other;
-  }
-  return {};
-}
-
-bool WeightBinder::has(std::string_view name) const { return !resolve(name).empty(); }
-
 TensorView WeightBinder::require(std::string_view name, const Shape& expected) {
-  const std::string actual = resolve(name);
-  if (actual.empty()) {
+  const TensorView* const view = checkpoint_.find(name);
+  if (!view) {
     missing_.emplace_back(name);
     return {DType::kF32, expected, nullptr};
   }
-  used_.insert(actual);
-  const TensorView& view = *checkpoint_.find(actual);
-  if (view.shape == expected) return view;
+  used_.emplace(name);
+  if (view->shape == expected) return *view;
   if (misshaped_.empty()) {
-    misshaped_ = actual;
-    shape_reason_ = "wrong shape (got " + view.shape.to_string() + ", expected " + expected.to_string() + ")";
+    misshaped_ = name;
+    shape_reason_ =
+        "wrong shape (got " + view->shape.to_string() + ", expected " + expected.to_string() + ")";
   }
   return {DType::kF32, expected, nullptr};
 }

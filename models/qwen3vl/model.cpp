@@ -1,6 +1,6 @@
 #include "models/qwen3vl/model.h"
 
-#include <algorithm>
+#include <utility>
 
 #include "models/qwen3vl/weights.h"
 #include "tensor/buffer.h"
@@ -27,49 +27,41 @@ std::shared_ptr<const Model> Model::from_checkpoint(std::shared_ptr<const Checkp
   std::shared_ptr<Model> model(new Model);
   model->path_ = checkpoint->path();
   model->config_ = config;
+  model->warnings_.assign(checkpoint->warnings().begin(), checkpoint->warnings().end());
   model->bind(std::move(checkpoint), options);
   return model;
 }
 
 std::shared_ptr<const Model> Model::load(const std::string& path, const LoadOptions& options) {
+  return load(open_model_files(path), options);
+}
+
+std::shared_ptr<const Model> Model::load(ModelFiles files, const LoadOptions& options) {
   std::shared_ptr<Model> model(new Model);
-  model->path_ = path;
-  model->config_ = config_from_folder(path);
-  const Config& config = model->config_;
-  model->preprocess_ = preprocess_config_from_folder(path, config.vision);
-  model->tokenizer_ = Tokenizer::from_folder(path);
+  model->tokenizer_ = Tokenizer(files.tokenizer);
   model->tokenizer_->require(kControlTokens);
-  model->tokenizer_->check_fits(config.text.vocab_size);
-  if (auto defaults = GenerationDefaults::from_folder(path)) {
-    model->generation_ = std::move(*defaults);
-  }
-  auto& ends = model->generation_.eos_token_ids;
-  for (const std::int32_t id : config.eos_token_ids) {
-    if (std::find(ends.begin(), ends.end(), id) == ends.end()) ends.push_back(id);
-  }
-  for (const std::int32_t id : ends) {
-    if (id < 0 || id >= config.text.vocab_size) {
-      throw Error(ErrorCode::kModel, path, "eos_token_id",
-                  "outside the vocabulary (got " + std::to_string(id) + ", expected below " +
-                      std::to_string(config.text.vocab_size) + ")");
-    }
-  }
-  if (const auto text = read_chat_template(path)) {
-    const ChatTemplate chat = recognise_chat_template(*text);
+  model->tokenizer_->check_fits(files.config.text.vocab_size);
+  model->path_ = std::move(files.path);
+  model->config_ = std::move(files.config);
+  model->preprocess_ = files.preprocess;
+  model->generation_ = std::move(files.generation);
+  model->warnings_ = std::move(files.warnings);
+  if (files.chat_template) {
+    const ChatTemplate chat = recognise_chat_template(*files.chat_template);
     model->chat_layout_ = chat.layout;
     if (!chat.warning.empty()) model->warnings_.push_back(chat.warning);
   }
-  model->bind(open_checkpoint(path), options);
+  model->bind(std::move(files.checkpoint), options);
   return model;
 }
 
 void Model::bind(std::shared_ptr<const Checkpoint> checkpoint, const LoadOptions& options) {
-  weight_bytes_ = packed_bytes(*checkpoint);
+  const WeightOptions how{options.threads, options.recipe};
+  const WeightBytes bytes = qwen3vl::weight_bytes(*checkpoint, config_, how);
+  weight_bytes_ = bytes.kept;
   require_threads(options.threads);
-  require_memory(path_, weight_bytes_ + options.extra_bytes);
-  const auto odd = checkpoint->warnings();
-  warnings_.insert(warnings_.end(), odd.begin(), odd.end());
-  auto weights = std::make_unique<Weights>(load_weights(std::move(checkpoint), config_, options.threads));
+  require_memory(path_, bytes.peak + options.extra_bytes);
+  auto weights = std::make_unique<Weights>(load_weights(std::move(checkpoint), config_, how));
   warnings_.insert(warnings_.end(), weights->warnings.begin(), weights->warnings.end());
   weights_ = std::move(weights);
 }

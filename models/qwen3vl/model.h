@@ -1,4 +1,4 @@
-// Model: everything that is read from a folder, shared by any number of sessions.
+// Model: everything that is read from files, shared by any number of sessions.
 #pragma once
 
 #include <cstddef>
@@ -10,6 +10,8 @@
 #include "models/files/checkpoint.h"
 #include "models/image/patches.h"
 #include "models/qwen3vl/config.h"
+#include "models/qwen3vl/model_files.h"
+#include "models/qwen3vl/recipe.h"
 #include "models/text/chat.h"
 #include "models/text/sampler.h"
 #include "models/text/tokenizer.h"
@@ -24,15 +26,19 @@ struct LoadOptions {
   // What the caller will allocate beside the weights (KV cache, pictures): load refuses, before it reads a
   // weight, when both together are more than the memory that is free.
   std::size_t extra_bytes = 0;
+  // Quantizes while loading: bit for bit the weights of a file that this recipe made.
+  std::optional<Recipe> recipe{};
 };
 
 // Immutable once loaded.
 class TESSERA_API Model {
  public:
-  // A Hugging Face folder: config.json, safetensors, tokenizer, preprocessor_config.json and, where they are
-  // there, generation_config.json and a chat template. Throws Error (kModel, kUnsupported, kResource).
+  // Throws Error (kModel, kUnsupported, kResource).
+  static std::shared_ptr<const Model> load(ModelFiles files, const LoadOptions& options);
+  // The same for open_model_files(path).
   static std::shared_ptr<const Model> load(const std::string& path, const LoadOptions& options);
-  // Weights alone, for measurements: no tokenizer, default preprocessing. Throws Error likewise.
+  // Weights alone, for measurements: no tokenizer, default preprocessing. The tensors are named as in
+  // ModelFiles. Throws Error likewise.
   static std::shared_ptr<const Model> from_checkpoint(std::shared_ptr<const Checkpoint> checkpoint,
                                                       const Config& config, const LoadOptions& options);
   ~Model();

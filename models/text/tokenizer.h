@@ -55,6 +55,9 @@ struct TokenizerParts {
   std::string source;
 };
 
+// What Tokenizer::from_folder makes a tokenizer of; Error as there.
+TESSERA_API TokenizerParts tokenizer_parts_from_folder(const std::string& directory);
+
 // Immutable; copies share one vocabulary, and every const function may run on several threads at once.
 class TESSERA_API Tokenizer {
  public:

@@ -174,12 +174,16 @@ TokenizerParts read_vocab_and_merges(const std::string& directory) {
   return parts;
 }
 
-Tokenizer Tokenizer::from_folder(const std::string& directory) {
+TokenizerParts tokenizer_parts_from_folder(const std::string& directory) {
   const std::string path = directory + "/tokenizer.json";
   std::error_code ignored;
   const bool whole =
       std::filesystem::exists(path, ignored) || !std::filesystem::exists(directory + "/vocab.json", ignored);
-  return Tokenizer(whole ? read_tokenizer_json(path) : read_vocab_and_merges(directory));
+  return whole ? read_tokenizer_json(path) : read_vocab_and_merges(directory);
+}
+
+Tokenizer Tokenizer::from_folder(const std::string& directory) {
+  return Tokenizer(tokenizer_parts_from_folder(directory));
 }
 
 }  // namespace tessera

@@ -133,6 +133,67 @@ TEST(Quantize, ReadsEveryFormatThatItWrites) {
   }
 }
 
+TEST(Quantize, ToTheSameFormatIsACopy) {
+  const std::vector<float> x = gaussian(4 * 512);
+  for (const DType dtype : kBlockTypes) {
+    const Result stored = quantize({.to = dtype, .rows = 4, .columns = 512}, x);
+    std::vector<std::uint8_t> copy(stored.bytes.size());
+    const QuantizeJob job{.from = dtype, .to = dtype, .rows = 4, .columns = 512};
+    EXPECT_EQ(quantize_rows(job, stored.bytes.data(), copy.data()).nmse, 0);
+    EXPECT_EQ(copy, stored.bytes) << info(dtype).name;
+  }
+}
+
+// A tensor in pieces: bytes, statistics and places in errors are those of the whole.
+TEST(Quantize, PiecesAddUpToTheWhole) {
+  std::vector<float> x = gaussian(300 * 512);
+  const QuantizeJob whole{.to = DType::kQ4_K, .rows = 300, .columns = 512};
+  const Result expected = quantize(whole, x);
+  std::vector<std::uint8_t> bytes;
+  QuantizeStats stats;
+  const auto piece = [&](std::int64_t first, std::int64_t rows) {
+    QuantizeJob job = whole;
+    job.first_row = first;
+    job.rows = rows;
+    const Result part = quantize(job, {x.begin() + first * 512, x.begin() + (first + rows) * 512});
+    bytes.insert(bytes.end(), part.bytes.begin(), part.bytes.end());
+    stats.add(part.stats);
+  };
+  piece(0, 128);
+  piece(128, 100);
+  piece(228, 72);
+  EXPECT_EQ(bytes, expected.bytes);
+  EXPECT_EQ(stats.worst_row, expected.stats.worst_row);
+  EXPECT_EQ(stats.worst_row_nmse, expected.stats.worst_row_nmse);
+  EXPECT_EQ(stats.bits_per_weight, 4.5);
+  EXPECT_NEAR(stats.nmse, expected.stats.nmse, 1e-12);
+  x[130 * 512 + 5] = std::numeric_limits<float>::infinity();
+  try {
+    piece(128, 100);
+    ADD_FAILURE() << "no error";
+  } catch (const Error& error) {
+    EXPECT_THAT(error.what(), HasSubstr("at row 130, column 5"));
+  }
+}
+
+// G27
+TEST(CheckRows, NamesTheFirstScaleThatIsNoNumber) {
+  const std::vector<float> x = gaussian(40 * 512);
+  Result stored = quantize({.to = DType::kQ4_0, .rows = 40, .columns = 512}, x);
+  const QuantizeJob job{.from = DType::kQ4_0, .rows = 40, .columns = 512, .threads = 2, .tensor = "q"};
+  EXPECT_NO_THROW(check_rows(job, stored.bytes.data()));
+  const std::size_t block = 13 * 16 + 3;
+  stored.bytes[18 * block + 1] = 0x7c;  // infinity as f16
+  stored.bytes[18 * block] = 0;
+  try {
+    check_rows(job, stored.bytes.data());
+    ADD_FAILURE() << "no error";
+  } catch (const Error& error) {
+    EXPECT_EQ(error.code(), ErrorCode::kModel);
+    EXPECT_THAT(error.what(), HasSubstr("q: weight is not finite at row 13, column "));
+  }
+}
+
 TEST(Quantize, PlainTypesKeepWhatTheyCanHold) {
   const std::vector<float> x = {1.0f, -0.0f, 1e-40f, 65504.0f};
   const QuantizeJob job{.to = DType::kF32, .rows = 1, .columns = 4};

@@ -176,7 +176,7 @@ TEST(Safetensors, ListsDtypesThatServeNoWeightButRefusesTheirUse) {  // S23
     EXPECT_EQ(file->entries()[0].dtype, dtype);
     EXPECT_FALSE(file->entries()[0].view);
     EXPECT_TESSERA_ERROR(file->find("t"), kUnsupported,
-                         "x.safetensors: t: ", "got " + std::string(dtype) + ", expected F32, F16 or BF16");
+                         "x.safetensors: t: ", "got " + std::string(dtype) + ", expected F32, F16, BF16");
   }
 }
 

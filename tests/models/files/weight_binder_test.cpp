@@ -23,21 +23,19 @@ class WeightBinderTest : public ::testing::Test {
           "model.mask": {"dtype": "BOOL", "shape": [1], "data_offsets": [20, 21]},
           "extra\u001b": {"dtype": "F16", "shape": [], "data_offsets": [21, 23]}})",
                                                                             23)));
-  static constexpr PrefixAlias kAliases[] = {
-      {"model.text.", "text.model."}, {"model.text.", "model."}, {"model.visual.", "visual."}};
 };
 
-TEST_F(WeightBinderTest, FindsWeightsUnderOtherPrefixes) {
-  WeightBinder binder(*checkpoint_, kAliases);
-  EXPECT_EQ(binder.require("model.visual.norm", {2}).data, checkpoint_->find("visual.norm")->data);
-  EXPECT_EQ(binder.require("model.text.up", {2, 3}).dtype, DType::kF16);
-  EXPECT_TRUE(binder.has("model.text.up"));
-  EXPECT_FALSE(binder.has("model.text.down"));
+TEST_F(WeightBinderTest, FindsWeightsAndListsTheRest) {
+  WeightBinder binder(*checkpoint_);
+  EXPECT_EQ(binder.require("visual.norm", {2}).data, checkpoint_->find("visual.norm")->data);
+  EXPECT_EQ(binder.require("model.up", {2, 3}).dtype, DType::kF16);
+  EXPECT_TRUE(binder.has("model.up"));
+  EXPECT_FALSE(binder.has("model.down"));
   EXPECT_THAT(binder.finish(), ElementsAre(HasSubstr("2 tensors are not used: model.mask, extra\\x1b")));
 }
 
 TEST_F(WeightBinderTest, NamesAllMissingTensorsAtOnce) {  // S32
-  WeightBinder binder(*checkpoint_, kAliases);
+  WeightBinder binder(*checkpoint_);
   for (int i = 0; i < 12; ++i) {
     const TensorView view = binder.require("layer." + std::to_string(i), {4, 5});
     EXPECT_EQ(view.shape, (Shape{4, 5}));
@@ -48,14 +46,14 @@ TEST_F(WeightBinderTest, NamesAllMissingTensorsAtOnce) {  // S32
 }
 
 TEST_F(WeightBinderTest, RefusesWrongShapes) {  // S33, C9
-  WeightBinder binder(*checkpoint_, kAliases);
-  binder.require("model.text.up", {3, 2});
+  WeightBinder binder(*checkpoint_);
+  binder.require("model.up", {3, 2});
   EXPECT_TESSERA_ERROR(binder.finish(), kModel, "model.up: wrong shape (got [2, 3], expected [3, 2])");
 }
 
 TEST_F(WeightBinderTest, RefusesDtypesThatServeNoWeight) {  // S23
-  WeightBinder binder(*checkpoint_, kAliases);
-  EXPECT_TESSERA_ERROR(binder.require("model.text.mask", {1}), kUnsupported, "model.mask: ", "got BOOL");
+  WeightBinder binder(*checkpoint_);
+  EXPECT_TESSERA_ERROR(binder.require("model.mask", {1}), kUnsupported, "model.mask: ", "got BOOL");
 }
 
 }  // namespace
