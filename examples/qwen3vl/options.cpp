@@ -88,7 +88,8 @@ void add_run(CLI::App& app, Options& o, Extra& extra) {
          "tokens of conversation that fit [the model's maximum, at most 8192]")
       ->type_name("N");
   add_threads(app, extra.threads);
-  app.add_option("--cache-type-k", extra.cache_type_k, "(also -ctk) type of the KV cache: f16 or f32 [f16]")
+  app.add_option("--cache-type-k", extra.cache_type_k,
+                 "(also -ctk) type of the KV cache: f16,\nq8_0 or f32 [f16]")
       ->type_name("TYPE");
   app.add_option("--cache-type-v", extra.cache_type_v, "(also -ctv) the same as -ctk")->type_name("TYPE");
 }

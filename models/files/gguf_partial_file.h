@@ -9,6 +9,8 @@
 #include <span>
 #include <string>
 
+#include "tensor/api.h"
+
 namespace tessera {
 
 // Writes all of `bytes` at the descriptor's position, going on after short and interrupted writes.
@@ -21,7 +23,7 @@ enum class IfExists { kRefuse, kReplace };
 // file is gone by then and the file at `path`, if there was one, is as it was.
 //
 // A program sets SIGXFSZ to be ignored, so that a file-size limit arrives here as an error.
-class PartialFile {
+class TESSERA_API PartialFile {
  public:
   // Creates the partial file. Refused: a target that exists (with kRefuse) or is no regular file, a missing
   // or read-only folder, and a target that another PartialFile, here or in another process, is writing.

@@ -42,10 +42,10 @@ Quads field(const std::uint8_t* plane) {
 template <BlockFormat kFormat, int kIndex>
 Quads code(const std::uint8_t* group) {
   const Quads low = field<kFormat.low_bits, kIndex, 0>(group);
-  if constexpr (kFormat.high_bits == 0)
-    return low;
-  else
+  if constexpr (kFormat.high_bits > 0) {
     return low | field<kFormat.high_bits, kIndex, kFormat.low_bits>(group + 64 * kFormat.low_bits);
+  }
+  return low;
 }
 
 // What the integer sums of a block are multiplied with, for one strip.
@@ -191,10 +191,9 @@ inline void store_sums(const tessera::ops::MatmulTile& t, const Strips& b, std::
   }
 }
 
-// 12, 8, 6, 4, 2 or 1 rows at once: a few too many cost less than code for every number.
-constexpr int fewer_rows(int rows) {
-  return rows == 12 ? 8 : rows > 4 && rows - 2 <= kFewRows ? rows - 2 : rows > 4 ? 4 : rows / 2;
-}
+// 12, 8, 4, 2 or 1 rows at once, beside kWide strips 6, 4, 2 or 1: a few too many cost less than code for
+// every number.
+constexpr int fewer_rows(int rows) { return rows == 12 ? 8 : rows == 6 ? 4 : rows / 2; }
 
 template <BlockFormat kFormat, int kStrips, int kRows = kStrips <= kNarrow ? kManyRows : kFewRows>
 void multiply_strips(const Strips& b) {

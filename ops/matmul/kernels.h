@@ -14,7 +14,7 @@
 //   blocks   exact integer sums over the codes of each group of 32 (of each 16 for Q6_K), less their offset;
 //            then one f32 sum for each output, from 0, over groups ascending with fused multiply-add of
 //            (integer * d of x) and the weight's scale; in formats with a min, after each group, of (d * sum
-//            of the codes of x) and the min; then the bias;
+//            of the codes of x) and the min; then the bias. All vector levels give the same bits;
 //   scalar   a double sum over k ascending, of the weights as decoded, rounded once after the bias.
 #pragma once
 

@@ -196,6 +196,19 @@ TEST(MatmulBlocks, GivesARowTheSameBitsAmongAnyOthers) {
   }
 }
 
+TEST(MatmulBlocks, GivesTheSameBitsOnAllVectorLevels) {
+  for (const DType dtype : kBlockDTypes) {
+    const BlockWeight w = BlockWeight::encoded(dtype, random_floats(50 * 1024, 1), 50, 1024);
+    const ops::PackedWeight packed = ops::pack_weight(w.view(), 1);
+    const auto x = random_floats(9 * 1024, 2), bias = random_floats(50, 3);
+    const auto best = multiply(x, packed.view, bias, Cpu::from_environment());
+    for (const Cpu& cpu : cpus()) {
+      if (cpu.best() == IsaLevel::kScalar) continue;
+      EXPECT_TRUE(same_bits(multiply(x, packed.view, bias, cpu), best)) << label(cpu, dtype);
+    }
+  }
+}
+
 TEST(MatmulBlocks, GivesAColumnTheSameBitsAmongAnyOthers) {
   for (const DType dtype : kBlockDTypes) {
     constexpr std::int64_t kN = 139, kK = 256;

@@ -1,4 +1,4 @@
-#include "examples/quantize/options.h"
+#include "examples/tessera_quantize/options.h"
 
 #include <string_view>
 
