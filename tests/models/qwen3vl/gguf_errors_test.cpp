@@ -161,6 +161,12 @@ TEST_F(GgufPairs, VocabulariesAreChecked) {  // G22
   EXPECT_TESSERA_ERROR(open_text(set(types, zeros(GgufType::kI32, 4, 768))), kModel, types, "got 0");
   EXPECT_TESSERA_ERROR(open_text(set(scores, zeros(GgufType::kI8, 1, 768))), kModel, scores, "wrong type");
   EXPECT_TESSERA_ERROR(open_text(set(scores, zeros(GgufType::kF32, 4, 7))), kModel, scores, "got 7");
+  EXPECT_NO_THROW(open_text([&](EditedGguf& file) {  // u32 as well
+    const GgufValue& signed_types = *file.metadata.find(types);
+    std::string bytes(signed_types.bytes());
+    bytes[0] = static_cast<char>(GgufType::kU32);
+    file.metadata.set(types, GgufValue::parse(GgufType::kArray, bytes, "", ""));
+  }));
   std::vector<std::int32_t> byte_types(768, 1);
   byte_types[5] = 6;
   EXPECT_TESSERA_ERROR(open_text(set(types, GgufValue::of_i32s(byte_types))), kUnsupported, types + "[5]");

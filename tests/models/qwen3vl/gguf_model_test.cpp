@@ -149,6 +149,21 @@ TEST_P(FloatPair, HoldsTheTensorsOfTheFolder) {
   }
 }
 
+// Loading gives pages of files back to the system; memory that is no file would be lost.
+TEST_P(FloatPair, LoadingLeavesTheTensorsAsTheyAre) {
+  const ModelFiles files = GetParam().files();
+  const auto bytes = [&] {
+    std::string all;
+    for (const Checkpoint::Entry& entry : files.checkpoint->entries()) {
+      all.append(reinterpret_cast<const char*>(entry.bytes.data()), entry.bytes.size());
+    }
+    return all;
+  };
+  const std::string before = bytes();
+  Model::load(files, {.threads = 1});
+  EXPECT_TRUE(bytes() == before);
+}
+
 INSTANTIATE_TEST_SUITE_P(Gguf, FloatPair, ::testing::Values(kDense, kShapes), pair_name);
 
 Session f32_session(const std::shared_ptr<const Model>& model) {
