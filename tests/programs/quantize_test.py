@@ -65,6 +65,18 @@ class Results(Quantize):
         self.assert_success(self.quantize("-p", "int4", "--vision-type", "f16", "--skip-text"))
         self.assertEqual(self.names(), ["mmproj-shapes-vl-F16.gguf", "shapes-vl-BF16.gguf"])
 
+    def test_a_gguf_pair_is_an_input_too(self):
+        self.assert_success(self.quantize("-p", "bf16", "--vision-type", "f32"))
+        (self.out / "shapes-vl-BF16.gguf").rename(self.out / "m.gguf")
+        again, direct = self.folder / "again", self.folder / "direct"
+        self.assert_success(self.quantize("-p", "int8", model=self.out / "m.gguf", out=again))
+        self.assert_success(self.quantize("-p", "int8", out=direct))
+        report = [run(INSPECT, path, "--tensors", "--json") for path in (again / "m-Q8_0.gguf", direct / TEXT)]
+        self.assertEqual(*[[{k: v for k, v in t.items() if k != "file"} for t in json.loads(r.stdout)["tensors"]] for r in report])
+        for old, new in [("m-Q8_0.gguf", TEXT), ("mmproj-m-Q8_0.gguf", MMPROJ)]:
+            a, b = (again / old).read_bytes(), (direct / new).read_bytes()
+            self.assertEqual(a[-1_000_000:], b[-1_000_000:])
+
     def test_report_has_every_tensor(self):
         report = self.folder / "report.json"
         self.assert_success(self.quantize("--type", "q4_k_m", "--skip-vision", "--report", report))
@@ -155,19 +167,23 @@ class Outputs(Quantize):
         self.assert_error(self.quantize("-p", "int8", "--report", self.folder / "none" / "r.json", out=self.folder / "new"), 7, "r.json")
         self.assertIsNone(self.names(self.folder / "new"))
 
-    @unittest.skipIf(os.geteuid() == 0, "root may write everywhere")
+    def mount(self, options):
+        self.out.mkdir()
+        if os.geteuid() != 0 or subprocess.run(["mount", "-t", "tmpfs", "-o", options, "none", str(self.out)], stderr=subprocess.DEVNULL).returncode:
+            self.skipTest("needs the right to mount")
+        self.addCleanup(subprocess.run, ["umount", str(self.out)])
+
     def test_read_only_folder(self):  # E7
-        self.out.mkdir(mode=0o500)
-        self.assert_error(self.quantize("-p", "int8"), 7, "Permission denied")
+        if os.geteuid() == 0:
+            self.mount("ro")
+        else:
+            self.out.mkdir(mode=0o500)
+        self.assert_error(self.quantize("-p", "int8"), 7, "Read-only" if os.geteuid() == 0 else "Permission denied")
 
     def test_full_disk(self):  # E5
-        small = self.folder / "small"
-        small.mkdir()
-        if os.geteuid() != 0 or subprocess.run(["mount", "-t", "tmpfs", "-o", "size=2m", "none", str(small)], stderr=subprocess.DEVNULL).returncode:
-            self.skipTest("needs the right to mount")
-        self.addCleanup(subprocess.run, ["umount", str(small)])
-        self.assert_error(self.quantize("-p", "int8", out=small), 7, "disk full", "needs")
-        self.assertEqual(self.names(small), [])
+        self.mount("size=2m")
+        self.assert_error(self.quantize("-p", "int8"), 7, "disk full", "needs")
+        self.assertEqual(self.names(), [])
 
     def test_file_size_limit(self):  # E6
         limit = lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (1 << 20, 1 << 20))

@@ -1,4 +1,4 @@
-#include "examples/quantize/report.h"
+#include "examples/tessera_quantize/report.h"
 
 #include <algorithm>
 #include <array>

@@ -1,4 +1,4 @@
-#include "examples/quantize/options.h"
+#include "examples/tessera_quantize/options.h"
 
 #include <string_view>
 
@@ -21,7 +21,7 @@ constexpr char kFooter[] =
     "\n"
     "Exit status: 0 success, 1 internal error, 2 wrong command line, 3 model missing or damaged,\n"
     "4 model or type not supported, 5 calibration data rejected, 6 out of memory, 7 output not written,\n"
-    "130 and 143 stopped by SIGINT and SIGTERM. Nothing new is there unless it is 0.\n";
+    "130 and 143 stopped by SIGINT and SIGTERM. Files are complete or not there, whatever it is.\n";
 
 [[noreturn]] void refuse(const std::string& flag, const std::string& reason) {
   throw Error(ErrorCode::kUsage, "", flag, reason);
