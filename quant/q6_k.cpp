@@ -120,11 +120,15 @@ class Search {
 
 void decode(const BlockQ6_K& block, float* x) {
   const float d = f16_to_f32(block.d);
-  for (int e = 0; e < 256; ++e) {
-    const int n = e / 128, r = e / 32 % 4, l = e % 32;
-    const int low = block.ql[64 * n + 32 * (r % 2) + l] >> (r / 2 * 4) & 15;
-    const int high = block.qh[32 * n + l] >> (2 * r) & 3;
-    x[e] = d * block.scales[e / 16] * static_cast<float>((low | high << 4) - 32);
+  for (int e = 0; e < 256; e += 16) {
+    const int n = e / 128, r = e / 32 % 4;
+    const std::uint8_t* const ql = block.ql + 64 * n + 32 * (r % 2) + e % 32;
+    const std::uint8_t* const qh = block.qh + 32 * n + e % 32;
+    const float scale = d * block.scales[e / 16];
+    for (int l = 0; l < 16; ++l) {
+      const int low = ql[l] >> (r / 2 * 4) & 15, high = qh[l] >> (2 * r) & 3;
+      x[e + l] = scale * static_cast<float>((low | high << 4) - 32);
+    }
   }
 }
 
