@@ -151,7 +151,7 @@ class LineSearch {
       if (least_clipping(low, high) > energy_ - highest(best_.gain)) continue;
       kernels_.try_lines(elements_, sums_, {low, high, 1, range_}, &best_);
     }
-    kernels_.settle_lines(elements_, sums_, 2, &best_);
+    kernels_.settle_lines(elements_, sums_, 1, &best_);
   }
 
   // What clipping costs the two elements at the ends at least in a batch.
