@@ -22,10 +22,15 @@ struct ScaleSteps {
   constexpr ScaleSteps() : near(), far() {
     constexpr float kFirst = 0.7f * (kCodes / 2 - 1), kLast = kCodes / 2 + 1.7f;
     constexpr float kStep = (kLast - kFirst) / (kLanes / 2 * kNear - 1);
-    for (int i = 0; i < kLanes * kNear; i += 2)
-      near[i + 1] = -(near[i] = kFirst + kStep * static_cast<float>(i / 2));
+    for (int i = 0; i < kLanes * kNear; i += 2) {
+      near[i] = kFirst + kStep * static_cast<float>(i / 2);
+      near[i + 1] = -near[i];
+    }
     float steps = kLast * 1.05f;
-    for (int i = 0; i < kLanes * kFar; i += 2, steps *= 1.1f) far[i + 1] = -(far[i] = steps);
+    for (int i = 0; i < kLanes * kFar; i += 2, steps *= 1.1f) {
+      far[i] = steps;
+      far[i + 1] = -steps;
+    }
   }
 };
 template <int kCodes>
