@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <charconv>
 #include <chrono>
+#include <csignal>
 #include <cstdio>
 #include <fstream>
 #include <functional>
@@ -14,7 +15,9 @@
 #include "bench/plan_cost.h"
 #include "bench/report.h"
 #include "bench/synthetic.h"
+#include "bench/synthetic_folder.h"
 #include "models/qwen3vl/session.h"
+#include "quant/formats.h"
 #include "tensor/error.h"
 #include "tensor/threads.h"
 
@@ -29,7 +32,9 @@ struct ImageSize {
 };
 
 struct Options {
-  std::string path, synthetic, type = "bf16", format = "md";
+  std::string path, mmproj, synthetic, write, type = "bf16", format = "md";
+  std::string cache_type_k = "f16", cache_type_v;  // cache_type_v: empty or the same
+  DType cache_dtype = DType::kF16;
   std::int64_t prompt = 512, generate = 64;
   std::vector<std::int64_t> depths;
   std::vector<ImageSize> sizes;
@@ -42,6 +47,8 @@ struct Options {
     return std::max({prompt, deepest + generate * (repetitions + 1), std::int64_t{1}});
   }
 };
+
+constexpr char kTypes[] = "f32, f16, bf16, q8_0, q4_0, q4_1, q5_0, q5_1, q4_k, q5_k or q6_k";
 
 [[noreturn]] void usage_error(const std::string& field, const std::string& got, const std::string& expected) {
   throw Error(ErrorCode::kUsage, "", field, "not valid (got " + got + ", expected " + expected + ")");
@@ -122,7 +129,10 @@ class Tests {
       : model_(std::move(model)),
         options_(options),
         threads_(threads),
-        session_(model_, {.threads = threads, .context = options.context(), .cpu = cpu}) {}
+        session_(model_, {.threads = threads,
+                          .context = options.context(),
+                          .cache_dtype = options.cache_dtype,
+                          .cpu = cpu}) {}
 
   std::vector<ReportRow> run() {
     if (options_.prompt) prompt();
@@ -222,32 +232,46 @@ struct Loaded {
   double seconds = 0;
 };
 
+qwen3vl::Config config_of(const Options& options) {
+  const auto config = bench::synthetic_config(options.synthetic);
+  if (!config) usage_error("--synthetic", options.synthetic, "2b, 4b, 8b or tiny");
+  return *config;
+}
+
 Loaded load(const Options& options) {
   Loaded loaded;
   const auto cache = [&](const qwen3vl::Config& config) {
     check_context(config, options.context());
-    return qwen3vl::cache_bytes(config.text, options.context(), qwen3vl::SessionOptions().cache_dtype);
+    return qwen3vl::cache_bytes(config.text, options.context(), options.cache_dtype);
   };
   qwen3vl::LoadOptions load_options;
   load_options.threads = *std::max_element(options.threads.begin(), options.threads.end());
   if (options.synthetic.empty()) {
     loaded.name = escape(options.path);
-    load_options.extra_bytes = cache(qwen3vl::config_from_folder(options.path));
-    loaded.seconds = seconds_of([&] { loaded.model = qwen3vl::Model::load(options.path, load_options); });
+    qwen3vl::ModelFiles files;
+    loaded.seconds = seconds_of([&] { files = qwen3vl::open_model_files(options.path, options.mmproj); });
+    load_options.extra_bytes = cache(files.config);
+    loaded.seconds +=
+        seconds_of([&] { loaded.model = qwen3vl::Model::load(std::move(files), load_options); });
     return loaded;
   }
-  const auto config = bench::synthetic_config(options.synthetic);
-  if (!config) usage_error("--synthetic", options.synthetic, "2b, 4b, 8b or tiny");
+  const qwen3vl::Config config = config_of(options);
   const auto dtype = dtype_from_name(options.type);
-  if (dtype != DType::kF32 && dtype != DType::kF16 && dtype != DType::kBF16) {
-    usage_error("--type", options.type, "bf16, f16 or f32");
-  }
+  if (!dtype || quant::find_format(*dtype) == nullptr) usage_error("--type", options.type, kTypes);
   loaded.name = "synthetic " + options.synthetic + " " + options.type;
-  load_options.extra_bytes = cache(*config);
-  auto checkpoint = bench::synthetic_checkpoint(loaded.name, *config, *dtype, load_options.extra_bytes);
+  load_options.extra_bytes = cache(config);
+  auto checkpoint = bench::synthetic_checkpoint(loaded.name, config, *dtype, load_options.extra_bytes);
   loaded.seconds = seconds_of(
-      [&] { loaded.model = qwen3vl::Model::from_checkpoint(std::move(checkpoint), *config, load_options); });
+      [&] { loaded.model = qwen3vl::Model::from_checkpoint(std::move(checkpoint), config, load_options); });
   return loaded;
+}
+
+void write_folder(const Options& options) {
+  const qwen3vl::Config config = config_of(options);
+  const auto dtype = dtype_from_name(options.type);
+  if (dtype != DType::kF32 && dtype != DType::kF16 && dtype != DType::kBF16)
+    usage_error("--type", options.type, "bf16, f16 or f32 for --write");
+  bench::write_synthetic_folder(options.write, config, {.dtype = *dtype});
 }
 
 // Most memory that this process had in use since the last reset.
@@ -268,6 +292,7 @@ void run(const Options& options, bench::ReportFormat format) {
   report.cpu = cpu.brand();
   report.level = name(cpu.best());
   report.model = loaded.name;
+  report.cache = info(options.cache_dtype).name;
   report.weight_bytes = loaded.model->weight_bytes();
   const int load_threads = *std::max_element(options.threads.begin(), options.threads.end());
   report.rows.push_back({"load", load_threads, {{.seconds = loaded.seconds}}, ReportRow::Limit::kNone});
@@ -286,19 +311,27 @@ void run(const Options& options, bench::ReportFormat format) {
   }
 }
 
-int parse_and_run(int argc, char** argv) {
-  Options options;
-  std::vector<std::string> sizes{"512x512"};
-  CLI::App app("Measures loading, prompt processing (pp), generation (tg) and picture encoding.",
-               "tessera-bench");
-  app.set_version_flag("--version", TESSERA_VERSION);
+void add_model_flags(CLI::App& app, Options& options) {
   auto* source = app.add_option_group("model");
-  auto* path = source->add_option("-m", options.path, "folder of a Hugging Face checkpoint");
-  source->add_option("--synthetic", options.synthetic, "2b, 4b, 8b or tiny: that shape with random weights");
+  auto* path =
+      source->add_option("-m", options.path, "Hugging Face folder, GGUF file, or folder of a GGUF pair");
+  auto* synthetic = source->add_option("--synthetic", options.synthetic,
+                                       "2b, 4b, 8b or tiny: that shape with random weights");
   source->require_option(1);
-  app.add_option("--type", options.type, "of synthetic weights: bf16, f16 or f32")
+  app.add_option("--mmproj", options.mmproj, "vision file of a GGUF pair [the one beside it]")->needs(path);
+  app.add_option("--type", options.type, std::string("of synthetic weights: ") + kTypes)
       ->capture_default_str()
       ->excludes(path);
+  app.add_option("--write", options.write,
+                 "measure nothing: write the synthetic model (bf16, f16 or f32) as a Hugging Face folder")
+      ->type_name("DIR")
+      ->needs(synthetic);
+  app.add_option("--cache-type-k", options.cache_type_k, "(also -ctk) type of the KV cache: f16, q8_0 or f32")
+      ->capture_default_str();
+  app.add_option("--cache-type-v", options.cache_type_v, "(also -ctv) the same as -ctk");
+}
+
+void add_test_flags(CLI::App& app, Options& options, std::vector<std::string>& sizes) {
   app.add_option("-p", options.prompt, "tokens of the prompt, 0 for no such test")
       ->check(CLI::Range(0, 1 << 20))
       ->capture_default_str();
@@ -319,22 +352,59 @@ int parse_and_run(int argc, char** argv) {
       ->check(CLI::Range(1, 1000))
       ->capture_default_str();
   app.add_option("-o", options.format, "md, csv or json")->capture_default_str();
+}
+
+// -ctk and -ctv by the long names that CLI11 knows; last argument first, as it takes them.
+std::vector<std::string> arguments(int argc, char** argv) {
+  std::vector<std::string> args(argv + std::min(argc, 1), argv + argc);
+  for (std::string& arg : args) {
+    if (arg == "-ctk" || arg == "-ctv") arg = std::string("--cache-type-") + arg.back();
+  }
+  std::reverse(args.begin(), args.end());
+  return args;
+}
+
+DType cache_dtype(const Options& options) {
+  const auto dtype = dtype_from_name(options.cache_type_k);
+  if (dtype != DType::kF16 && dtype != DType::kQ8_0 && dtype != DType::kF32)
+    usage_error("-ctk", options.cache_type_k, "f16, q8_0 or f32");
+  if (!options.cache_type_v.empty() && options.cache_type_v != options.cache_type_k)
+    usage_error("-ctv", options.cache_type_v, options.cache_type_k + " as -ctk");
+  return *dtype;
+}
+
+int parse_and_run(int argc, char** argv) {
+  Options options;
+  std::vector<std::string> sizes{"512x512"};
+  CLI::App app("Measures loading, prompt processing (pp), generation (tg) and picture encoding.",
+               "tessera-bench");
+  app.set_version_flag("--version", TESSERA_VERSION);
+  add_model_flags(app, options);
+  add_test_flags(app, options, sizes);
   try {
-    app.parse(argc, argv);
+    app.parse(arguments(argc, argv));
   } catch (const CLI::ParseError& error) {
     if (error.get_exit_code() == 0) return app.exit(error);
     throw Error(ErrorCode::kUsage, "", "", error.what());
   }
   options.sizes = parse_sizes(sizes);
+  options.cache_dtype = cache_dtype(options);
   const auto format = bench::report_format_from_name(options.format);
   if (!format) usage_error("-o", options.format, "md, csv or json");
-  run(options, *format);
+  if (options.write.empty()) {
+    run(options, *format);
+  } else {
+    write_folder(options);
+  }
   return 0;
 }
 
 }  // namespace
 
-int main(int argc, char** argv) try { return parse_and_run(argc, argv); } catch (const Error& error) {
+int main(int argc, char** argv) try {
+  std::signal(SIGXFSZ, SIG_IGN);  // a file-size limit becomes an error of the write
+  return parse_and_run(argc, argv);
+} catch (const Error& error) {
   std::fprintf(stderr, "tessera-bench: %s\n", error.what());
   return static_cast<int>(error.code());
 } catch (const std::bad_alloc&) {

@@ -4,46 +4,49 @@
 #include <cstring>
 #include <random>
 
-#include "quant/half.h"
+#include "quant/formats.h"
 #include "tensor/error.h"
 
 namespace tessera::bench {
 namespace {
 
-constexpr std::size_t kPeriod = 1048573;  // the largest prime below 2^20
+constexpr std::int64_t kValues = 1 << 20;
 
-template <typename T, typename Convert>
-void fill(std::byte* out, std::size_t count, const std::vector<float>& values, Convert convert) {
-  std::vector<T> period(std::min(count, values.size()));
-  std::transform(values.begin(), values.begin() + static_cast<std::ptrdiff_t>(period.size()), period.begin(),
-                 convert);
-  for (std::size_t at = 0; at < count; at += period.size()) {
-    std::memcpy(out + at * sizeof(T), period.data(), std::min(period.size(), count - at) * sizeof(T));
+bool is_prime(std::int64_t n) {
+  for (std::int64_t i = 2; i * i <= n; ++i) {
+    if (n % i == 0) return false;
   }
+  return n > 1;
 }
 
 }  // namespace
 
-RandomFill::RandomFill() : values_(kPeriod) {
+RandomFill::RandomFill() {
   std::mt19937 engine(1);
   std::normal_distribution<float> normal(0, 1);
+  values_.resize(kValues);
   for (float& value : values_) value = normal(engine);
 }
 
 void RandomFill::normal(const TensorView& out, float deviation) const {
-  const auto count = static_cast<std::size_t>(out.shape.elements());
-  const auto scaled = [=](float x) { return x * deviation; };
-  switch (out.dtype) {
-    case DType::kF32:
-      return fill<float>(out.data, count, values_, scaled);
-    case DType::kF16:
-      return fill<std::uint16_t>(out.data, count, values_,
-                                 [=](float x) { return quant::f32_to_f16(scaled(x)); });
-    case DType::kBF16:
-      return fill<std::uint16_t>(out.data, count, values_,
-                                 [=](float x) { return quant::f32_to_bf16(scaled(x)); });
-    default:
-      throw Error(ErrorCode::kUsage, "", "", "no random values of type " + std::string(info(out.dtype).name));
+  const quant::Format* format = quant::find_format(out.dtype);
+  if (format == nullptr) {
+    throw Error(ErrorCode::kUsage, "", "", "no random values of type " + std::string(info(out.dtype).name));
+  }
+  const DTypeInfo& type = info(out.dtype);
+  const std::int64_t blocks = dense_bytes(out.dtype, out.shape) / type.block_bytes;
+  std::int64_t period = kValues / type.block_elems;
+  while (!is_prime(period)) --period;
+  period = std::min(period, blocks);
+
+  std::vector<float> scaled(static_cast<std::size_t>(period * type.block_elems));
+  std::transform(values_.begin(), values_.begin() + static_cast<std::ptrdiff_t>(scaled.size()),
+                 scaled.begin(), [=](float x) { return x * deviation; });
+  auto* const bytes = reinterpret_cast<std::uint8_t*>(out.data);
+  format->encode_row(scaled.data(), period * type.block_elems, bytes);
+  for (std::int64_t at = period; at < blocks; at += period) {
+    std::memcpy(bytes + at * type.block_bytes, bytes,
+                static_cast<std::size_t>(std::min(period, blocks - at) * type.block_bytes));
   }
 }
 

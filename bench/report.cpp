@@ -83,8 +83,8 @@ std::string mebibytes(std::size_t bytes) { return std::to_string(bytes >> 20) + 
 
 std::string markdown(const Report& report) {
   std::string out = "tessera-bench " + report.version + ", " + report.cpu + ", " + report.level + "\n" +
-                    report.model + ", weights " + mebibytes(report.weight_bytes) + ", peak memory " +
-                    mebibytes(report.peak_rss) + "\n\n";
+                    report.model + ", weights " + mebibytes(report.weight_bytes) + ", cache " + report.cache +
+                    ", peak memory " + mebibytes(report.peak_rss) + "\n\n";
   for (const Roofs& roofs : report.limits) {
     out += "limits with -t " + std::to_string(roofs.threads) + ": ";
     std::string separator;
@@ -128,9 +128,9 @@ std::string csv(const Report& report) {
   std::string out;
   for (std::size_t i = 0; i < table.size(); ++i) {
     out += i ? quoted(report.version) + "," + quoted(report.cpu) + "," + report.level + "," +
-                   quoted(report.model) + "," + std::to_string(report.weight_bytes) + "," +
-                   std::to_string(report.peak_rss)
-             : "version,cpu,level,model,weight bytes,peak memory bytes";
+                   quoted(report.model) + "," + report.cache + "," + std::to_string(report.weight_bytes) +
+                   "," + std::to_string(report.peak_rss)
+             : "version,cpu,level,model,cache,weight bytes,peak memory bytes";
     for (const std::string& cell : table[i]) out += "," + cell;
     out += "\n";
   }
@@ -143,6 +143,7 @@ std::string json(const Report& report) {
               {"cpu", report.cpu},
               {"level", report.level},
               {"model", report.model},
+              {"cache", report.cache},
               {"weight_bytes", report.weight_bytes},
               {"peak_rss_bytes", report.peak_rss},
               {"limits", Json::array()},

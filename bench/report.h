@@ -31,7 +31,7 @@ struct ReportRow {
 };
 
 struct Report {
-  std::string version, cpu, level, model;
+  std::string version, cpu, level, model, cache;  // cache: type of the keys and values
   std::size_t weight_bytes = 0, peak_rss = 0;
   std::vector<Roofs> limits;  // one for each number of threads
   std::vector<ReportRow> rows;

@@ -1,12 +1,15 @@
 #include "bench/synthetic.h"
 
 #include <algorithm>
-#include <cstring>
+#include <map>
+#include <numeric>
 #include <string>
 #include <utility>
 #include <vector>
 
 #include "bench/random_fill.h"
+#include "quant/formats.h"
+#include "quant/quantize.h"
 #include "tensor/buffer.h"
 #include "tensor/error.h"
 
@@ -17,12 +20,6 @@ using qwen3vl::Config;
 using qwen3vl::TextConfig;
 using qwen3vl::VisionConfig;
 
-struct Listed {
-  std::string name;
-  Shape shape;
-  bool is_vector() const { return shape.rank() == 1; }
-};
-
 // The names and shapes that models/qwen3vl/weights.cpp binds.
 class Listing {
  public:
@@ -30,7 +27,7 @@ class Listing {
     text(config.text, config.tie_word_embeddings);
     vision(config.vision);
   }
-  const std::vector<Listed>& all() const { return all_; }
+  std::vector<SyntheticTensor> take() { return std::move(all_); }
 
  private:
   void add(const std::string& name, const Shape& shape) { all_.push_back({name, shape}); }
@@ -50,7 +47,7 @@ class Listing {
     linear(at + ".linear_fc2", out, merged);
   }
 
-  std::vector<Listed> all_;
+  std::vector<SyntheticTensor> all_;
 };
 
 void Listing::text(const TextConfig& c, bool tied) {
@@ -98,27 +95,62 @@ void Listing::vision(const VisionConfig& c) {
   }
 }
 
-// The buffers and the checkpoint that reads them. The checkpoint does not own them, for a model drops the
-// pages of what it has laid out, and pages that no file stands behind would come back as zeros.
-struct Synthetic {
-  Buffer matrices, ones;
-  std::unique_ptr<const Checkpoint> checkpoint;
+// The published recipes in short: no blocks for vectors, positions and patches, 8 bits in the tower, more
+// bits for a token table beside matrices of four.
+DType format_of(const SyntheticTensor& tensor, DType type) {
+  if (info(type).block_elems == 1) return type;
+  const auto ends_in = [&](std::string_view end) { return std::string_view(tensor.name).ends_with(end); };
+  if (tensor.is_vector() || ends_in("pos_embed.weight") || ends_in("patch_embed.proj.weight"))
+    return DType::kF32;
+  const bool table = ends_in("embed_tokens.weight") || ends_in("lm_head.weight");
+  if (std::string_view(tensor.name).starts_with("model.visual.")) type = DType::kQ8_0;
+  if (table && (type == DType::kQ4_0 || type == DType::kQ4_1)) type = DType::kQ6_K;
+  return quant::fitting_format(type, tensor.shape.back());
+}
+
+// Memory in which the tensors of one dtype follow each other and wrap around: as large as the largest of
+// them. Each begins at an address that is aligned and a whole number of blocks from the first.
+class Pool {
+ public:
+  explicit Pool(DType dtype)
+      : dtype_(dtype), step_(std::lcm(kAlignment, static_cast<std::size_t>(info(dtype).block_bytes))) {}
+
+  void reserve(const Shape& shape) { size_ = std::max(size_, steps(shape)); }
+  std::size_t size() const { return size_; }
+  void allocate() { memory_ = Buffer::allocate(size_); }
+  // All of the memory.
+  TensorView view() const {
+    const DTypeInfo& type = info(dtype_);
+    const auto blocks = static_cast<std::int64_t>(size_) / type.block_bytes;
+    return {dtype_, {blocks * type.block_elems}, memory_.data()};
+  }
+  TensorView place(const Shape& shape) {
+    if (steps(shape) > size_ - next_) next_ = 0;
+    const std::size_t at = next_;
+    next_ += steps(shape);
+    return {dtype_, shape, memory_.data() + at};
+  }
+
+ private:
+  std::size_t steps(const Shape& shape) const {
+    return (static_cast<std::size_t>(dense_bytes(dtype_, shape)) + step_ - 1) / step_ * step_;
+  }
+
+  DType dtype_;
+  std::size_t step_, size_ = 0, next_ = 0;
+  Buffer memory_;
 };
 
-void fill_ones(const Buffer& buffer, DType dtype) {
-  if (dtype == DType::kF32) {
-    auto* const values = reinterpret_cast<float*>(buffer.data());
-    std::fill(values, values + buffer.size() / sizeof(float), 1.0f);
-    return;
-  }
-  const std::uint16_t one = dtype == DType::kF16 ? 0x3c00 : 0x3f80;
-  auto* const values = reinterpret_cast<std::uint16_t*>(buffer.data());
-  std::fill(values, values + buffer.size() / sizeof one, one);
-}
+// The memory and the checkpoint that reads it. The checkpoint does not own it, for a model drops the pages of
+// what it has laid out, and pages that no file stands behind would come back as zeros.
+struct Synthetic {
+  std::map<DType, Pool> matrices, vectors;
+  std::unique_ptr<const Checkpoint> checkpoint;
 
-constexpr std::size_t aligned(std::size_t bytes) {
-  return (bytes + kAlignment - 1) / kAlignment * kAlignment;
-}
+  Pool& pool(const SyntheticTensor& tensor, DType dtype) {
+    return (tensor.is_vector() ? vectors : matrices).try_emplace(dtype, dtype).first->second;
+  }
+};
 
 Config sized(TextConfig text, VisionConfig vision, bool tied) {
   text.max_position_embeddings = 262144;
@@ -134,12 +166,15 @@ Config sized(TextConfig text, VisionConfig vision, bool tied) {
   config.text = text;
   config.vision = std::move(vision);
   config.tie_word_embeddings = tied;
-  const auto last = static_cast<std::int32_t>(text.vocab_size) - 1;
-  config.image_token_id = last;
-  config.video_token_id = last - 1;
-  config.vision_start_token_id = last - 2;
-  config.vision_end_token_id = last - 3;
-  config.eos_token_ids = {last - 4};
+  const auto id = [&](std::string_view control) {
+    const auto* const at = std::find(std::begin(kControls), std::end(kControls), control);
+    return first_control_id(text) + static_cast<std::int32_t>(at - std::begin(kControls));
+  };
+  config.image_token_id = id("<|image_pad|>");
+  config.video_token_id = id("<|video_pad|>");
+  config.vision_start_token_id = id("<|vision_start|>");
+  config.vision_end_token_id = id("<|vision_end|>");
+  config.eos_token_ids = {id("<|im_end|>")};
   return config;
 }
 
@@ -186,47 +221,50 @@ std::optional<Config> synthetic_config(std::string_view size) {
   return std::nullopt;
 }
 
+std::vector<SyntheticTensor> synthetic_tensors(const Config& config) { return Listing(config).take(); }
+
+void fill_ones(const TensorView& out) {
+  const std::vector<float> ones(static_cast<std::size_t>(out.shape.elements()), 1.0f);
+  quant::find_format(out.dtype)->encode_row(ones.data(), out.shape.elements(),
+                                            reinterpret_cast<std::uint8_t*>(out.data));
+}
+
 std::shared_ptr<const Checkpoint> synthetic_checkpoint(const std::string& name, const Config& config,
-                                                       DType dtype, std::size_t extra_bytes) {
-  const Listing listing(config);
-  std::size_t all = 0, largest_matrix = 0, largest_vector = 0;
-  for (const Listed& tensor : listing.all()) {
-    const auto bytes = static_cast<std::size_t>(dense_bytes(dtype, tensor.shape));
-    std::size_t& largest = tensor.is_vector() ? largest_vector : largest_matrix;
-    largest = std::max(largest, aligned(bytes));
-    all += bytes;
+                                                       DType type, std::size_t extra_bytes) {
+  const std::vector<SyntheticTensor> tensors = synthetic_tensors(config);
+  auto synthetic = std::make_shared<Synthetic>();
+  std::size_t needed = extra_bytes;
+  for (const SyntheticTensor& tensor : tensors) {
+    const DType dtype = format_of(tensor, type);
+    needed += static_cast<std::size_t>(dense_bytes(dtype, tensor.shape));
+    synthetic->pool(tensor, dtype).reserve(tensor.shape);
   }
-  const std::size_t needed = largest_matrix + largest_vector + all + extra_bytes,
-                    available = available_memory();
-  if (needed > available) {
+  for (const auto* pools : {&synthetic->matrices, &synthetic->vectors}) {
+    for (const auto& [dtype, pool] : *pools) needed += pool.size();
+  }
+  if (const std::size_t available = available_memory(); needed > available) {
     throw Error(ErrorCode::kResource, name, "memory",
                 "not enough (needs " + std::to_string(needed >> 20) + " MiB, available " +
                     std::to_string(available >> 20) + " MiB)");
   }
 
-  auto synthetic = std::make_shared<Synthetic>();
-  synthetic->matrices = Buffer::allocate(largest_matrix);
-  synthetic->ones = Buffer::allocate(largest_vector);
-  fill_ones(synthetic->ones, dtype);
-  const auto count = static_cast<std::int64_t>(largest_matrix) / info(dtype).block_bytes;
-  RandomFill().normal({dtype, {count}, synthetic->matrices.data()}, 0.02f);
+  const RandomFill random;
+  for (auto& [dtype, pool] : synthetic->matrices) {
+    pool.allocate();
+    random.normal(pool.view(), kDeviation);
+  }
+  for (auto& [dtype, pool] : synthetic->vectors) {
+    pool.allocate();
+    fill_ones(pool.view());
+  }
 
   std::vector<Checkpoint::Entry> entries;
-  std::size_t next = 0;
-  for (const Listed& tensor : listing.all()) {
+  for (const SyntheticTensor& tensor : tensors) {
+    const DType dtype = format_of(tensor, type);
+    const TensorView view = synthetic->pool(tensor, dtype).place(tensor.shape);
     const auto bytes = static_cast<std::size_t>(dense_bytes(dtype, tensor.shape));
-    const std::byte* data = synthetic->ones.data();
-    if (!tensor.is_vector()) {
-      if (bytes > largest_matrix - next) next = 0;
-      data = synthetic->matrices.data() + next;
-      next += aligned(bytes);
-    }
-    entries.push_back({tensor.name,
-                       name,
-                       std::string(info(dtype).name),
-                       tensor.shape,
-                       {data, bytes},
-                       TensorView(dtype, tensor.shape, data)});
+    entries.push_back(
+        {tensor.name, name, std::string(info(dtype).name), tensor.shape, {view.data, bytes}, view});
   }
   synthetic->checkpoint = std::make_unique<const Checkpoint>(name, std::vector<Buffer>(), std::move(entries),
                                                              std::vector<std::string>());

@@ -1,7 +1,9 @@
 // tessera-inspect: what is in a model folder or a weight file, and what this machine can run.
 // `tessera-inspect --help` says how.
 
+#include <algorithm>
 #include <filesystem>
+#include <fstream>
 #include <map>
 #include <nlohmann/json.hpp>
 #include <optional>
@@ -11,10 +13,13 @@
 #include "examples/common/arguments.h"
 #include "examples/common/json_text.h"
 #include "examples/common/program.h"
+#include "examples/common/progress_line.h"
 #include "models/files/checkpoint.h"
-#include "models/qwen3vl/config.h"
+#include "models/files/gguf.h"
+#include "models/files/verify.h"
+#include "models/qwen3vl/model_files.h"
 #include "models/text/chat.h"
-#include "models/text/sampler.h"
+#include "models/text/gguf_text.h"
 #include "models/text/tokenizer.h"
 #include "ops/kernel_table.h"
 #include "tensor/cpu.h"
@@ -27,8 +32,8 @@ namespace {
 using Json = nlohmann::ordered_json;
 
 struct Options {
-  std::string path, tokenize;
-  bool tensors = false, kernels = false, cpu = false, json = false;
+  std::string path, mmproj, tokenize;
+  bool tensors = false, verify = false, kernels = false, cpu = false, json = false;
 };
 
 Options parse_options(int argc, const char* const* argv) {
@@ -37,9 +42,14 @@ Options parse_options(int argc, const char* const* argv) {
   app.set_version_flag("--version", "tessera-inspect (tessera) " TESSERA_VERSION);
   app.get_formatter()->column_width(36);
   app.add_option("PATH", o.path,
-                 "Hugging Face folder or safetensors file; not needed for --cpu and --kernels")
+                 "Hugging Face folder, folder with a GGUF pair, GGUF or safetensors file;\n"
+                 "not needed for --cpu and --kernels")
       ->type_name("");
+  app.add_option("--mmproj", o.mmproj, "vision file: what is in it and PATH together")->type_name("FILE");
   app.add_flag("--tensors", o.tensors, "every tensor: name, type, shape, bytes");
+  app.add_flag("--verify", o.verify,
+               "read everything: the hashes that tessera-quantize stored, and whether\n"
+               "every weight is a number");
   app.add_flag("--kernels", o.kernels, "every kernel of this build, best first");
   app.add_flag("--cpu", o.cpu, "instruction sets that this machine offers");
   app.add_flag("--json", o.json, "one JSON object instead of text");
@@ -48,9 +58,13 @@ Options parse_options(int argc, const char* const* argv) {
                  "{\"ids\": […], \"ids_as_user_text\": […]}: with the texts of special\n"
                  "tokens standing for these, and as plain characters")
       ->type_name("FILE.jsonl");
-  app.footer("Without --tensors, --kernels, --cpu and --tokenize: a summary of the model.");
+  app.footer(
+      "Without --tensors, --verify, --kernels, --cpu and --tokenize: a summary of the model, or of a GGUF "
+      "file and "
+      "its\n"
+      "metadata.");
   parse_arguments(app, argc, argv);
-  if (o.path.empty() && (o.tensors || !o.tokenize.empty() || !(o.kernels || o.cpu)))
+  if (o.path.empty() && (o.tensors || o.verify || !o.tokenize.empty() || !(o.kernels || o.cpu)))
     throw Error(ErrorCode::kUsage, "", "PATH", "missing; see --help");
   return o;
 }
@@ -132,15 +146,54 @@ Json config_json(const qwen3vl::Config& config) {
             {"deepstack_after_blocks", v.deepstack_visual_indexes}}}};
 }
 
-std::string chat_layout(const std::string& folder) {
-  const auto text = read_chat_template(folder);
+bool is_gguf_file(const std::string& path) {
+  if (path.ends_with(".gguf")) return true;
+  std::string magic(4, '\0');
+  return std::ifstream(path, std::ios::binary).read(magic.data(), 4) && magic == "GGUF";
+}
+
+// A folder without config.json may hold a GGUF pair; two files are one.
+bool is_gguf_pair(const Options& o) {
+  namespace fs = std::filesystem;
+  if (!o.mmproj.empty()) return true;
+  std::error_code error;
+  if (!fs::is_directory(o.path, error) || fs::exists(fs::path(o.path) / "config.json", error)) return false;
+  const fs::directory_iterator files(o.path, error);
+  return std::any_of(begin(files), end(files), [](const auto& f) { return f.path().extension() == ".gguf"; });
+}
+
+std::string chat_layout(const std::optional<std::string>& text) {
   if (!text) return "instruct (no template)";
   const ChatTemplate found = recognise_chat_template(*text);
   if (!found.warning.empty()) warn(found.warning);
   return found.layout == ChatLayout::kThinking ? "thinking" : "instruct";
 }
 
-Json summary_json(const std::string& path) {
+Json weights_with_warnings(const Checkpoint& checkpoint) {
+  for (const std::string& text : checkpoint.warnings()) warn(text);
+  return weights_json(checkpoint);
+}
+
+Json pair_json(const Options& o) {
+  const qwen3vl::ModelFiles files = qwen3vl::open_model_files(o.path, o.mmproj);
+  Json out = {{"path", files.path}, {"mmproj", files.mmproj}};
+  out.update(config_json(files.config));
+  out["weights"] = weights_with_warnings(*files.checkpoint);
+  out["tokenizer"] = {{"tokens", Tokenizer(files.tokenizer).vocab_size()}};
+  out["chat"] = chat_layout(files.chat_template);
+  return out;
+}
+
+Json gguf_file_json(const std::string& path) {
+  const GgufFile file = read_gguf(path);
+  Json metadata = Json::object();
+  for (const GgufMetadata::Item& item : file.metadata.items()) {
+    metadata[escape(item.key)] = item.value.describe();
+  }
+  return {{"path", path}, {"weights", weights_with_warnings(*file.checkpoint)}, {"metadata", metadata}};
+}
+
+Json folder_or_safetensors_json(const std::string& path) {
   Json out = {{"path", path}};
   const bool folder = std::filesystem::is_directory(path);
   if (folder) {
@@ -152,15 +205,72 @@ Json summary_json(const std::string& path) {
       out["reason"] = error.what();
     }
   }
-  const auto checkpoint = open_checkpoint(path);
-  for (const std::string& text : checkpoint->warnings()) warn(text);
-  out["weights"] = weights_json(*checkpoint);
+  out["weights"] = weights_with_warnings(*open_checkpoint(path));
   if (folder) {
     out["tokenizer"] = {{"tokens", Tokenizer::from_folder(path).vocab_size()}};
-    out["chat"] = chat_layout(path);
+    out["chat"] = chat_layout(read_chat_template(path));
   }
+  return out;
+}
+
+Json summary_json(const Options& o) {
+  Json out = is_gguf_pair(o)        ? pair_json(o)
+             : is_gguf_file(o.path) ? gguf_file_json(o.path)
+                                    : folder_or_safetensors_json(o.path);
   out["cpu"] = name(Cpu::from_environment().best());
   return out;
+}
+
+// As the files name them.
+Json all_tensors_json(const Options& o) {
+  if (is_gguf_pair(o)) {
+    const qwen3vl::ModelFiles files = qwen3vl::open_model_files(o.path, o.mmproj);
+    Json tensors = tensors_json(*read_gguf(files.path).checkpoint);
+    for (const Json& tensor : tensors_json(*read_gguf(files.mmproj).checkpoint)) tensors.push_back(tensor);
+    return tensors;
+  }
+  return tensors_json(is_gguf_file(o.path) ? *read_gguf(o.path).checkpoint : *open_checkpoint(o.path));
+}
+
+std::string hashes_text(GgufHashes hashes) {
+  if (hashes == GgufHashes::kRight) return "right";
+  return hashes == GgufHashes::kNone ? "none stored" : "of other tensors: another tool rewrote the file";
+}
+
+// Throws for the first damaged tensor.
+Json verify_json(const Options& o) {
+  VerifyRun run;
+  run.threads = available_threads();
+  std::size_t done = 0;
+  ProgressLine line;
+  run.progress = [&](std::size_t bytes) {
+    done += bytes;
+    line.show("verifying " + std::to_string(done / 1'000'000) + " MB");
+  };
+  std::vector<std::string> paths{o.path};
+  if (is_gguf_pair(o)) {
+    const qwen3vl::ModelFiles files = qwen3vl::open_model_files(o.path, o.mmproj);
+    paths = {files.path, files.mmproj};
+  }
+  Json out = Json::array();
+  for (const std::string& path : paths) {
+    Json row = {{"file", path}, {"hashes", hashes_text(GgufHashes::kNone)}, {"numbers", "finite"}};
+    if (is_gguf_pair(o) || is_gguf_file(path)) {
+      const GgufFile file = read_gguf(path);
+      row["hashes"] = hashes_text(verify_gguf_hashes(file, run));
+      verify_numbers(*file.checkpoint, run);
+    } else {
+      verify_numbers(*open_checkpoint(path), run);
+    }
+    out.push_back(row);
+  }
+  return out;
+}
+
+Tokenizer open_tokenizer(const Options& o) {
+  if (is_gguf_pair(o)) return Tokenizer(qwen3vl::open_model_files(o.path, o.mmproj).tokenizer);
+  return is_gguf_file(o.path) ? Tokenizer(tokenizer_parts_from_gguf(read_gguf(o.path).metadata))
+                              : Tokenizer::from_folder(o.path);
 }
 
 // "a.b  value" lines, one for each scalar or list.
@@ -240,12 +350,13 @@ void tokenize(const Tokenizer& tokenizer, const std::string& file) {
 int run(int argc, const char* const* argv) {
   const Options o = parse_options(argc, argv);
   if (!o.tokenize.empty()) {
-    tokenize(Tokenizer::from_folder(o.path), o.tokenize);
+    tokenize(open_tokenizer(o), o.tokenize);
     return 0;
   }
   Json report = Json::object();
-  if (!o.tensors && !o.kernels && !o.cpu) report["model"] = summary_json(o.path);
-  if (o.tensors) report["tensors"] = tensors_json(*open_checkpoint(o.path));
+  if (!o.tensors && !o.verify && !o.kernels && !o.cpu) report["model"] = summary_json(o);
+  if (o.tensors) report["tensors"] = all_tensors_json(o);
+  if (o.verify) report["verify"] = verify_json(o);
   if (o.kernels) report["kernels"] = kernels_json();
   if (o.cpu) report["cpu"] = cpu_json();
   if (o.json) {

@@ -1,19 +1,20 @@
 #include <algorithm>
+#include <cmath>
 #include <cstring>
 
 #include "ops/op_util.h"
 #include "ops/ops.h"
-#include "quant/half.h"
+#include "quant/formats.h"
+#include "quant/q8_0.h"
 
 namespace tessera::ops {
 namespace {
 
+constexpr std::uint16_t kF16NaN = 0x7E00;
+
 TensorDesc infer(const OpArgs& args) {
   const TensorDesc &cache = args.inputs[0], &rows = args.inputs[1], &past = args.inputs[2];
-  if ((cache.dtype != DType::kF32 && cache.dtype != DType::kF16) || cache.layout != 0 ||
-      cache.shape.rank() != 3) {
-    reject("cache is " + describe(cache) + ", expected f32 or f16 [C, G, d]");
-  }
+  if (!is_cache(cache)) reject("cache is " + describe(cache) + ", expected " + kCacheTypes);
   if (rows.dtype != DType::kF32 || rows.shape.rank() != 3 || rows.shape[1] != cache.shape[1] ||
       rows.shape[2] != cache.shape[2]) {
     reject("rows is " + describe(rows) + ", cache is " + describe(cache));
@@ -22,37 +23,55 @@ TensorDesc infer(const OpArgs& args) {
   return cache;
 }
 
-void convert(const float* from, float* to, std::int64_t n) {
-  std::memcpy(to, from, static_cast<std::size_t>(n) * sizeof(float));
-}
-void convert(const float* from, std::uint16_t* to, std::int64_t n) {
-  for (std::int64_t i = 0; i < n; ++i) to[i] = quant::f32_to_f16(from[i]);
+void encode_plain(const quant::Format& format, const float* x, std::int64_t n, std::uint8_t* bytes) {
+  format.encode_row(x, n, bytes);
 }
 
-template <typename T>
+// The encoder takes finite numbers only.
+void encode_q8_0(const quant::Format& format, const float* x, std::int64_t n, std::uint8_t* bytes) {
+  using Block = quant::BlockQ8_0;
+  for (std::int64_t i = 0; i < n; i += Block::kElems, bytes += sizeof(Block)) {
+    if (std::all_of(x + i, x + i + Block::kElems, [](float value) { return std::isfinite(value); })) {
+      format.encode_row(x + i, Block::kElems, bytes);
+    } else {
+      const Block nan{kF16NaN, {}};
+      std::memcpy(bytes, &nan, sizeof nan);
+    }
+  }
+}
+
+template <DType dtype, auto encode>
 void run(const KernelArgs& args, std::int64_t begin, std::int64_t end) noexcept {
   const TensorView &rows = args.inputs[1], &cache = args.output;
+  const quant::Format& format = *quant::find_format(dtype);
   const std::int64_t past = *args.inputs[2].as<std::int32_t>();
   for (std::int64_t t = begin; t < end; ++t) {
     if (past + t < 0 || past + t >= cache.shape[0]) continue;
     for (std::int64_t head = 0; head < rows.shape[1]; ++head) {
-      convert(reinterpret_cast<const float*>(rows.data + t * rows.strides[0] + head * rows.strides[1]),
-              reinterpret_cast<T*>(cache.data + (past + t) * cache.strides[0] + head * cache.strides[1]),
-              rows.shape[2]);
+      encode(format, reinterpret_cast<const float*>(rows.data + t * rows.strides[0] + head * rows.strides[1]),
+             rows.shape[2],
+             reinterpret_cast<std::uint8_t*>(cache.data + (past + t) * cache.strides[0] +
+                                             head * cache.strides[1]));
     }
   }
 }
 
 OpPlan plan(const OpArgs& args, const Cpu&) {
-  const bool half = args.output.dtype == DType::kF16;
-  return {.run = half ? run<std::uint16_t> : run<float>,
-          .kernel = half ? "append_rows_f16" : "append_rows_f32",
-          .tasks = args.inputs[1].shape[0]};
+  OpPlan plan{
+      .run = run<DType::kF32, encode_plain>, .kernel = "append_rows_f32", .tasks = args.inputs[1].shape[0]};
+  if (args.output.dtype == DType::kF16) {
+    plan.run = run<DType::kF16, encode_plain>;
+    plan.kernel = "append_rows_f16";
+  } else if (args.output.dtype == DType::kQ8_0) {
+    plan.run = run<DType::kQ8_0, encode_q8_0>;
+    plan.kernel = "append_rows_q8_0";
+  }
+  return plan;
 }
 
 OpCost cost(const OpArgs& args) {
   const auto n = static_cast<double>(args.inputs[1].shape.elements());
-  return {.bytes = n * (4 + static_cast<double>(info(args.output.dtype).block_bytes)), .flops = 0};
+  return {.bytes = n * (4 + bytes_per_element(args.output.dtype)), .flops = 0};
 }
 
 constexpr OpDef kAppendRows{

@@ -11,7 +11,8 @@ namespace {
 TensorDesc infer(const OpArgs& args) {
   const TensorDesc &table = args.inputs[0], &ids = args.inputs[1];
   if (!is_weight(table)) {
-    reject("table is " + describe(table) + ", expected a matrix of f32, f16 or bf16, as in a file or packed");
+    reject("table is " + describe(table) +
+           ", expected a matrix of f32, f16 or bf16, or one packed by pack_weight");
   }
   if (ids.dtype != DType::kI32 || ids.shape.rank() != 1 || !ids.is_dense()) {
     reject("ids is " + describe(ids) + ", expected dense i32[T]");

@@ -29,15 +29,18 @@ TESSERA_API Tensor slice(Graph& g, Tensor x, int axis, std::int64_t begin, std::
 // [a0, ...] and [b0, ...] with equal other extents -> [a0 + b0, ...].
 TESSERA_API Tensor concat(Graph& g, const Operand& a, const Operand& b);
 // y[t] = table[ids[t]]: table [V, D] f32, f16, bf16 or packed by pack_weight, ids i32 [T] in [0, V) -> [T,
-// D]. An id outside the table gives a row of NaN.
+// D]. Rows of a block format are what its decoder (quant/formats.h) gives, bit for bit. An id outside the
+// table gives a row of NaN.
 TESSERA_API Tensor embedding(Graph& g, const Operand& table, const Operand& ids);
 // y = x, then y[index[i]] = rows[i] for i = 0, 1, …: x [T, D], rows [R, D], index i32 [R] in [0, T), read at
 // run time. A row whose index is outside is left out.
 TESSERA_API Tensor scatter_rows(Graph& g, const Operand& x, const Operand& rows, const Operand& index);
 // y = x, then y[index[i]] += rows[i], as above.
 TESSERA_API Tensor scatter_add_rows(Graph& g, const Operand& x, const Operand& rows, const Operand& index);
-// Writes rows [T, G, d] into cache [C, G, d] (f32 or f16) at rows past[0] .. past[0] + T - 1 and returns the
-// cache. past: i32 [1], read at run time; rows that would fall outside the cache are not written.
+// Writes rows [T, G, d] into cache [C, G, d] at rows past[0] .. past[0] + T - 1 and returns the cache. It is
+// f32, f16 or, where 32 divides d, q8_0. past: i32 [1], read at run time; rows that would fall outside the
+// cache are not written. A q8_0 block (32 elements) with a NaN or Inf in it gets a scale of NaN, so that all
+// of it reads as NaN.
 TESSERA_API Tensor append_rows(Graph& g, const Operand& cache, const Operand& rows, const Operand& past);
 
 // ---- elementwise ----
@@ -73,9 +76,13 @@ TESSERA_API Tensor top_k(Graph& g, const Operand& x, std::int64_t k);
 
 // ---- products ----
 
-// y = x w^T: x [..., K], w [N, K] f32, f16 or bf16, as in a file or packed by pack_weight -> [..., N]. Sums
+// y = x w^T: x [..., K], w [N, K] f32, f16 or bf16 as in a file, or packed by pack_weight -> [..., N]. Sums
 // are f32. A row of y is the same bits whatever other rows are computed with it; only with f32 weights and
 // OpenBLAS one row alone differs, within float rounding, from the same row among several.
+//
+// With a block format x is quantized before, each group of 32 of a row to signed bytes by its own largest
+// magnitude (ops/matmul/activations.h): a step named quantize_rows, which products that read the same x one
+// after the other share. A group of x that has a NaN or Inf makes all outputs of its row NaN.
 TESSERA_API Tensor matmul(Graph& g, const Operand& x, const Operand& w);
 // y = x w^T + bias, bias f32 [N].
 TESSERA_API Tensor matmul(Graph& g, const Operand& x, const Operand& w, const Operand& bias);
@@ -83,11 +90,13 @@ TESSERA_API Tensor matmul(Graph& g, const Operand& x, const Operand& w, const Op
 // packed by pack_weight, bias [N] -> [P, N]. A step named matmul.
 TESSERA_API Tensor patch_embed(Graph& g, const Operand& patches, const TensorView& w, const Operand& bias);
 
-// A weight in the layout that the kernels of this library read, made once at load. f16 and bf16 matrices are
-// copied into panels (ops/matmul/pack.h); f32 stays as it is, copied only if `w` is not aligned to 4 bytes.
-// w is dense, of any alignment and of two extents or more: [N, ...] becomes [N, K]. matmul, embedding and
-// patch_embed take `view` wherever they take a weight; a weight that is not packed must be aligned to its
-// elements. Throws Error{kUsage} for anything else, Error{kResource} without memory.
+// A weight in the layout that the kernels of this library read, made once at load. Matrices of f16, bf16 and
+// block formats (of as many bytes as before, N rounded up to 16) are copied into panels (ops/matmul/pack.h);
+// f32 stays as it is, copied only if `w` is not aligned to 4 bytes. w is dense, of any alignment and of two
+// extents or more, the last one a multiple of the dtype's block: [N, ...] becomes [N, K]. matmul, embedding
+// and patch_embed take `view` wherever they take a weight; a weight that is not packed must be aligned to its
+// elements, and those of block formats must be packed. Throws Error{kUsage} for anything else,
+// Error{kResource} without memory.
 struct TESSERA_API PackedWeight {
   TensorView view;
   Buffer memory;  // what view reads, empty where it reads the source's own memory
@@ -129,8 +138,8 @@ TESSERA_API Tensor interpolate_positions(Graph& g, const Operand& table, const G
 // never stored whole: keys pass in fixed blocks with a running maximum and sum, so a row of y does not depend
 // on the other rows computed with it. d is at most 256.
 
-// Over a cache: q [T, H, d], k and v [C, G, d] (f32 or f16), past i32 [1] -> [T, H, d]. Row t attends to
-// cache rows 0 .. past[0] + t.
+// Over a cache: q [T, H, d], k and v [C, G, d] (f32, f16 or q8_0, as append_rows writes them), past i32 [1]
+// -> [T, H, d]. Row t attends to cache rows 0 .. past[0] + t.
 TESSERA_API Tensor causal_attention(Graph& g, const Operand& q, const Operand& k, const Operand& v,
                                     const Operand& past, float scale);
 // Inside segments of `segment` consecutive rows: q, k, v [P, H, d], P a multiple of segment -> [P, H, d].

@@ -111,4 +111,10 @@ void Buffer::drop_pages(std::size_t offset, std::size_t bytes) const {
   if (begin < end) madvise(data_ + begin, end - begin, MADV_DONTNEED);
 }
 
+void Buffer::will_need(std::size_t offset, std::size_t bytes) const {
+  const auto page = static_cast<std::size_t>(sysconf(_SC_PAGESIZE));
+  const std::size_t begin = offset / page * page;
+  if (bytes) madvise(data_ + begin, offset + bytes - begin, MADV_WILLNEED);
+}
+
 }  // namespace tessera

@@ -34,6 +34,8 @@ class TESSERA_API Buffer {
   std::size_t size() const { return size_; }
   // Tells the system that [offset, offset + bytes) of a file mapping is not needed soon; whole pages only.
   void drop_pages(std::size_t offset, std::size_t bytes) const;
+  // Tells the system to begin reading [offset, offset + bytes) of a file mapping. Returns at once.
+  void will_need(std::size_t offset, std::size_t bytes) const;
 
  private:
   Buffer(std::byte* data, std::size_t size) : data_(data), size_(size) {}

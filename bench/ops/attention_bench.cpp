@@ -23,7 +23,7 @@ OpRow causal(DType cache, std::int64_t rows, std::int64_t past) {
 }  // namespace
 
 void add_attention_rows(const Setup& setup) {
-  for (const DType cache : {DType::kF16, DType::kF32}) {
+  for (const DType cache : {DType::kF16, DType::kQ8_0, DType::kF32}) {
     const std::string type(info(cache).name);
     OpRow prefill = causal(cache, 512, 0);
     prefill.name = "causal_attention/" + type + "/prefill:512";

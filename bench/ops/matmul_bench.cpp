@@ -8,7 +8,8 @@ void add_matmul_rows(const Setup& setup) {
   };
   // o_proj-like and gate_proj of the 4B text model, fc2 of its vision tower.
   constexpr Extents kWeights[] = {{2560, 2560}, {9728, 2560}, {1024, 4096}};
-  for (const DType dtype : {DType::kF32, DType::kF16, DType::kBF16}) {
+  for (const DType dtype : {DType::kF32, DType::kF16, DType::kBF16, DType::kQ8_0, DType::kQ4_0, DType::kQ4_1,
+                            DType::kQ5_0, DType::kQ5_1, DType::kQ4_K, DType::kQ5_K, DType::kQ6_K}) {
     for (const std::int64_t rows : {1, 16, 512}) {
       for (const auto [n, k] : kWeights) {
         OpRow row;

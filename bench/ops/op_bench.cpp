@@ -4,10 +4,12 @@
 
 #include <algorithm>
 #include <chrono>
+#include <cstring>
 #include <memory>
 #include <string_view>
 
 #include "bench/plan_cost.h"
+#include "quant/formats.h"
 #include "tensor/executor.h"
 
 namespace tessera::bench {
@@ -55,7 +57,7 @@ void run(benchmark::State& state, const Setup& setup, const OpRow& row, const Cp
     ++runs;
   }
 
-  const std::string_view kernel = plan->steps()[0].plan.kernel;
+  const std::string_view kernel = plan->steps().back().plan.kernel;
   const OpCost cost = cost_of_run(*plan, row.past);
   const double bytes = cost.bytes * runs / seconds, flops = cost.flops * runs / seconds;
   state.counters["GB/s"] = bytes / 1e9;
@@ -84,17 +86,33 @@ TensorView Operands::normal(DType dtype, const Shape& shape) {
   return view;
 }
 
+TensorView Operands::blocks(DType dtype, std::int64_t n, std::int64_t k) {
+  // Encoding takes long; a few rows in turn serve as well.
+  constexpr std::int64_t kRows = 16;
+  std::vector<float> values(static_cast<std::size_t>(kRows * k));
+  random_[0].normal(TensorView(DType::kF32, {kRows, k}, values.data()), 1);
+  std::vector<std::uint8_t> bytes(static_cast<std::size_t>(dense_bytes(dtype, {kRows, k})));
+  quant::find_format(dtype)->encode_row(values.data(), kRows * k, bytes.data());
+  const TensorView view = place(dtype, {n, k});
+  const std::size_t size = static_cast<std::size_t>(dense_bytes(dtype, {n, k}));
+  for (std::size_t at = 0; at < size; at += bytes.size()) {
+    std::memcpy(view.data + at, bytes.data(), std::min(bytes.size(), size - at));
+  }
+  return view;
+}
+
 TensorView Operands::weight(DType dtype, std::int64_t n, std::int64_t k) {
   if (memory_ == Memory::kNone) {
     // The layout that weights of this type get, whatever their size.
-    TensorView view = ops::pack_weight(TensorView(dtype, {1, 1}, kNowhere), 1).view;
+    const std::vector<std::byte> block(static_cast<std::size_t>(info(dtype).block_bytes));
+    TensorView view = ops::pack_weight(TensorView(dtype, {1, info(dtype).block_elems}, block.data()), 1).view;
     view.shape = {n, k};
     if (view.layout == 0) view.strides = dense_strides(dtype, view.shape);
     view.data = const_cast<std::byte*>(kNowhere);
     bytes_ += static_cast<std::size_t>(dense_bytes(dtype, view.shape));
     return view;
   }
-  const TensorView rows = normal(dtype, {n, k});
+  const TensorView rows = info(dtype).block_elems == 1 ? normal(dtype, {n, k}) : blocks(dtype, n, k);
   ops::PackedWeight packed = ops::pack_weight(rows, 1);
   if (packed.memory.size()) buffers_.back() = std::move(packed.memory);
   return packed.view;
@@ -123,7 +141,7 @@ void add_row(const Setup& setup, const OpRow& row) {
     const Cpu cpu = setup.cpu.limited_to(level.level);
     Operands operands(Operands::Memory::kNone);
     const Plan plan = plan_of(row, operands, 1, cpu);
-    const std::string kernel = plan.steps()[0].plan.kernel;
+    const std::string kernel = plan.steps().back().plan.kernel;
     if (kernel == kernel_before) continue;
     kernel_before = kernel;
     const std::string name = row.name + "/" + std::string(level.name);

@@ -5,7 +5,6 @@
 #include <span>
 
 #include "examples/common/dataset.h"
-#include "tensor/error.h"
 
 namespace tessera::programs {
 namespace {
@@ -26,16 +25,15 @@ bool read_questions(qwen3vl::Calibrator& calibrator, const qwen3vl::Model& model
   const std::vector<Example> examples = without_videos(read_examples(file), file);
   for (std::size_t i = 0; i < examples.size(); ++i) {
     const Example& example = examples[i];
-    Sequence sequence = question(model, example);
-    if (example.answer) {
-      const auto answer = answer_tokens(model.tokenizer(), *example.answer);
-      sequence.ids.insert(sequence.ids.end(), answer.begin(), answer.end());
-    }
     try {
+      Sequence sequence = question(model, example);
+      if (example.answer) {
+        const auto answer = answer_tokens(model.tokenizer(), *example.answer);
+        sequence.ids.insert(sequence.ids.end(), answer.begin(), answer.end());
+      }
       if (!calibrator.add(sequence.ids, sequence.pictures, options.cancel)) return false;
     } catch (const Error& error) {
-      if (error.code() != ErrorCode::kInput) throw;
-      throw Error(error.code(), file, "line " + std::to_string(example.line), error.reason());
+      throw at_line(error, file, example);
     }
     if (options.progress) options.progress(i + 1, examples.size());
   }

@@ -12,7 +12,6 @@
 #include "examples/common/program.h"
 #include "models/text/chat.h"
 #include "models/text/tokenizer.h"
-#include "tensor/error.h"
 
 namespace tessera::programs {
 namespace {
@@ -105,9 +104,15 @@ std::vector<Example> read_examples(const std::string& file) {
 std::vector<Example> without_videos(std::vector<Example> examples, const std::string& file) {
   const auto count = std::erase_if(examples, [](const Example& example) { return example.has_video; });
   if (count > 0)
-    warn(escape(file) + ": " + std::to_string(count) + " questions about clips are left out: no video yet");
+    warn(escape(file) + ": questions about clips left out: " + std::to_string(count) + " (no video yet)");
   if (examples.empty()) throw Error(ErrorCode::kInput, file, "", "holds only questions about clips");
   return examples;
+}
+
+Error at_line(const Error& error, const std::string& file, const Example& example) {
+  if (!error.file().empty()) return error;
+  return Error(error.code(), file, "line " + std::to_string(example.line),
+               error.field() + (error.field().empty() ? "" : ": ") + error.reason());
 }
 
 Sequence question(const qwen3vl::Model& model, const Example& example) {

@@ -11,6 +11,7 @@
 
 #include "models/image/patches.h"
 #include "models/qwen3vl/model.h"
+#include "tensor/error.h"
 
 namespace tessera::programs {
 
@@ -30,6 +31,8 @@ struct Example {
 std::vector<Example> read_examples(const std::string& file);
 // Takes out the questions about clips, which cannot be asked yet, and says on standard error how many.
 std::vector<Example> without_videos(std::vector<Example> examples, const std::string& file);
+// An error that an example led to, with file and line of the example where it names no file of its own.
+Error at_line(const Error& error, const std::string& file, const Example& example);
 
 // Tokens and pictures as the model reads them.
 struct Sequence {

@@ -23,8 +23,22 @@ int wake_pipe[2] = {-1, -1};
 char bus_message[1024];
 std::size_t bus_message_length = 0;
 
+// The same for names that may change: the count is 0 while they do.
+constexpr int kMaxRemoved = 4;
+char removed[kMaxRemoved][4096];
+std::atomic<int> removed_count{0};
+
+void remove_files() {
+  for (int i = 0; i < removed_count.load(); ++i) {
+    if (::unlink(removed[i]) != 0) (void)::rmdir(removed[i]);
+  }
+}
+
 void on_stop(int signal) {
-  if (!cancellable.load() || pending.load() != 0) ::_exit(128 + signal);
+  if (!cancellable.load() || pending.load() != 0) {
+    remove_files();
+    ::_exit(128 + signal);
+  }
   const int saved = errno;
   pending.store(signal);
   cancelled.store(true);
@@ -33,6 +47,7 @@ void on_stop(int signal) {
 }
 
 void on_bus_error(int) {
+  remove_files();
   (void)!::write(STDERR_FILENO, bus_message, bus_message_length);
   ::_exit(static_cast<int>(ErrorCode::kModel));
 }
@@ -55,6 +70,17 @@ void install_signal_handlers(const std::string& model_path) {
   install(SIGINT, on_stop);
   install(SIGTERM, on_stop);
   install(SIGBUS, on_bus_error);
+  install(SIGXFSZ, SIG_IGN);
+}
+
+void remove_when_killed(const std::vector<std::string>& paths) {
+  removed_count.store(0);
+  int count = 0;
+  for (const std::string& path : paths) {
+    if (count == kMaxRemoved || path.size() >= sizeof removed[0]) continue;
+    std::memcpy(removed[count++], path.c_str(), path.size() + 1);
+  }
+  removed_count.store(count);
 }
 
 int pending_signal() { return pending.load(); }

@@ -2,6 +2,7 @@
 
 #include <random>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "examples/common/program.h"
@@ -12,8 +13,8 @@
 #include "examples/qwen3vl/interactive.h"
 #include "examples/qwen3vl/options.h"
 #include "examples/qwen3vl/report.h"
-#include "models/qwen3vl/config.h"
 #include "models/qwen3vl/model.h"
+#include "models/qwen3vl/model_files.h"
 #include "tensor/error.h"
 
 namespace tessera::programs {
@@ -75,10 +76,11 @@ int run(int argc, const char* const* argv) {
   qwen3vl::SessionOptions session;
   session.threads = options.threads;
   session.cache_dtype = options.cache_dtype;
-  const qwen3vl::TextConfig text = qwen3vl::config_from_folder(options.model).text;
+  qwen3vl::ModelFiles files = qwen3vl::open_model_files(options.model, options.mmproj);
+  const qwen3vl::TextConfig& text = files.config.text;
   session.context = context_size(options, text.max_position_embeddings);
   const std::size_t cache = qwen3vl::cache_bytes(text, session.context, session.cache_dtype);
-  const auto model = qwen3vl::Model::load(options.model, {options.threads, cache});
+  const auto model = qwen3vl::Model::load(std::move(files), {options.threads, cache, options.recipe});
   const double load_seconds = monotonic_seconds() - begin;
   for (const std::string& text_of_warning : model->warnings()) warn(text_of_warning);
 

@@ -50,15 +50,27 @@ const TensorView* Checkpoint::find(std::string_view name) const {
   return &*entry->view;
 }
 
-void Checkpoint::drop_pages(const TensorView& view) const {
+const Buffer* Checkpoint::mapping(std::span<const std::byte> bytes) const {
+  const std::less_equal<const std::byte*> not_after;
   for (const Buffer& buffer : parts_.memory) {
-    const std::less_equal<const std::byte*> not_after;
-    if (!not_after(buffer.data(), view.data) || !not_after(view.data, buffer.data() + buffer.size()))
-      continue;
-    buffer.drop_pages(static_cast<std::size_t>(view.data - buffer.data()),
-                      static_cast<std::size_t>(dense_bytes(view.dtype, view.shape)));
-    return;
+    if (not_after(buffer.data(), bytes.data()) && not_after(bytes.data(), buffer.data() + buffer.size()))
+      return &buffer;
   }
+  return nullptr;
+}
+
+void Checkpoint::drop_pages(const TensorView& view) const {
+  drop_pages({view.data, static_cast<std::size_t>(dense_bytes(view.dtype, view.shape))});
+}
+
+void Checkpoint::drop_pages(std::span<const std::byte> bytes) const {
+  const Buffer* const file = mapping(bytes);
+  if (file) file->drop_pages(static_cast<std::size_t>(bytes.data() - file->data()), bytes.size());
+}
+
+void Checkpoint::will_need(std::span<const std::byte> bytes) const {
+  const Buffer* const file = mapping(bytes);
+  if (file) file->will_need(static_cast<std::size_t>(bytes.data() - file->data()), bytes.size());
 }
 
 std::unique_ptr<Checkpoint> open_checkpoint(const std::string& path) {

@@ -65,9 +65,14 @@ class TESSERA_API Checkpoint {
 
   // Tells the system that the pages of a view of this checkpoint are not needed soon, as after packing.
   void drop_pages(const TensorView& view) const;
+  void drop_pages(std::span<const std::byte> bytes) const;
+  // Tells the system to begin reading bytes that are needed soon. Returns at once.
+  void will_need(std::span<const std::byte> bytes) const;
 
  private:
   const Entry* lookup(std::string_view name) const;
+  // The mapped file that holds the bytes; nullptr where none does.
+  const Buffer* mapping(std::span<const std::byte> bytes) const;
 
   Parts parts_;
   std::vector<std::size_t> by_name_;  // indices of entries

@@ -141,6 +141,12 @@ void PartialFile::append(std::span<const std::byte> bytes) {
     discard();
     throw;
   }
+  // Otherwise gigabytes gather in memory and the fsync at the end takes long and cannot be interrupted.
+  constexpr std::uint64_t kSendBytes = std::uint64_t{32} << 20;
+  unsent_ += bytes.size();
+  if (unsent_ < kSendBytes) return;
+  unsent_ = 0;
+  (void)sync_file_range(descriptor_, 0, 0, SYNC_FILE_RANGE_WRITE);
 }
 
 void PartialFile::overwrite(std::uint64_t offset, std::span<const std::byte> bytes) {
@@ -148,6 +154,12 @@ void PartialFile::overwrite(std::uint64_t offset, std::span<const std::byte> byt
   if (lseek(descriptor_, static_cast<off_t>(offset), SEEK_SET) < 0) fail(reason_of(errno));
   append(bytes);
   if (lseek(descriptor_, 0, SEEK_END) < 0) fail(reason_of(errno));
+}
+
+void PartialFile::flush() {
+  TESSERA_CHECK(descriptor_ >= 0);
+  if (fsync(descriptor_) != 0) fail("fsync: " + reason_of(errno));
+  (void)posix_fadvise(descriptor_, 0, 0, POSIX_FADV_DONTNEED);
 }
 
 void PartialFile::commit() {

@@ -9,6 +9,8 @@
 #include <span>
 #include <string>
 
+#include "tensor/api.h"
+
 namespace tessera {
 
 // Writes all of `bytes` at the descriptor's position, going on after short and interrupted writes.
@@ -21,7 +23,7 @@ enum class IfExists { kRefuse, kReplace };
 // file is gone by then and the file at `path`, if there was one, is as it was.
 //
 // A program sets SIGXFSZ to be ignored, so that a file-size limit arrives here as an error.
-class PartialFile {
+class TESSERA_API PartialFile {
  public:
   // Creates the partial file. Refused: a target that exists (with kRefuse) or is no regular file, a missing
   // or read-only folder, and a target that another PartialFile, here or in another process, is writing.
@@ -40,6 +42,8 @@ class PartialFile {
   void append(std::span<const std::byte> bytes);
   // Overwrites bytes that were appended.
   void overwrite(std::uint64_t offset, std::span<const std::byte> bytes);
+  // Forces what was written to the disk and out of memory, so that reading it again reads the disk.
+  void flush();
   // fsync, close, rename, fsync of the folder. With kRefuse a target that appeared meanwhile is an error.
   // The target may be new already when only the folder's fsync fails.
   void commit();
@@ -52,6 +56,7 @@ class PartialFile {
   std::string path_, folder_, partial_path_;
   IfExists if_exists_;
   int descriptor_ = -1;
+  std::uint64_t unsent_ = 0;  // bytes since the disk was last told to begin writing
 };
 
 }  // namespace tessera

@@ -56,6 +56,9 @@ class GgufWriter {
   // Replaces a value by one of the same type and size.
   void update(std::string_view key, const GgufValue& value);
 
+  // Forces what was written to the disk; partial_path() may then be read.
+  void flush() { file_.flush(); }
+
   // After the last byte of the last tensor.
   void finish();
 

@@ -31,17 +31,21 @@ struct Sums {
 
 class Calibrator::Observer : public StepObserver {
  public:
-  explicit Observer(const Weights& weights) {
+  explicit Observer(const Weights& weights) : head_(weights.text.lm_head.data) {
     for (const auto& [name, view] : weights.matrices) names_.emplace(view.data, name);
   }
+
+  // Whether the head's rows count in the runs that follow.
+  void count_head(bool yes) { count_head_ = yes; }
 
   void run_begins(const Plan& plan, int) override {
     steps_.assign(plan.steps().size(), nullptr);
     for (std::size_t i = 0; i < steps_.size(); ++i) {
       const Step& step = plan.steps()[i];
       if (std::string_view(step.op->name) != "matmul") continue;
-      const auto name = names_.find(step.inputs[1].place.data);
-      if (name == names_.end()) continue;
+      const std::byte* const weight = step.inputs[1].place.data;
+      const auto name = names_.find(weight);
+      if (name == names_.end() || (weight == head_ && !count_head_)) continue;
       Sums& sums = sums_[name->second];
       sums.squares.resize(static_cast<std::size_t>(step.inputs[0].desc.shape.back()));
       steps_[i] = &sums;
@@ -56,6 +60,8 @@ class Calibrator::Observer : public StepObserver {
   const std::map<std::string, Sums>& sums() const { return sums_; }
 
  private:
+  const std::byte* head_;
+  bool count_head_ = true;
   std::unordered_map<const std::byte*, std::string> names_;
   std::map<std::string, Sums> sums_;
   std::vector<Sums*> steps_;  // of the run's plan; null for steps that are no product with a named matrix
@@ -78,11 +84,16 @@ bool Calibrator::add(std::span<const std::int32_t> ids, std::span<const Patches>
     if (!encoded) return false;
     features.push_back(std::move(*encoded));
   }
+  // Everything up to the last picture at once: placeholders and pictures must be seen together.
   const auto last_visual = std::find(ids.rbegin(), ids.rend(), model_->config().image_token_id);
-  std::size_t at = features.empty() ? 0 : static_cast<std::size_t>(ids.rend() - last_visual);
-  std::span<const float> logits;
-  if (at > 0) logits = session_.prefill(ids.first(at), features, run);
-  if (at > 0 && logits.empty()) return false;
+  std::size_t at = 0;
+  if (!features.empty() || ids.empty()) {
+    at = last_visual == ids.rend() ? ids.size() : static_cast<std::size_t>(ids.rend() - last_visual);
+    // Here the head takes the last row of each chunk, however many there are.
+    observer_->count_head(false);
+    if (session_.prefill(ids.first(at), features, run).empty()) return false;
+  }
+  observer_->count_head(true);
   while (at < ids.size()) {
     // No last row stands alone: a product of one row may round otherwise.
     const std::size_t left = ids.size() - at;

@@ -7,23 +7,13 @@
 #include <string_view>
 
 #include "models/files/json.h"
+#include "models/qwen3vl/config_checks.h"
 #include "tensor/error.h"
 
 namespace tessera::qwen3vl {
 namespace {
 
 using nlohmann::json;
-
-// Far above every published size, far below anything that overflows a product of three.
-constexpr std::int64_t kMaxLayers = 1024;
-constexpr std::int64_t kMaxHeads = 1024;
-constexpr std::int64_t kMaxHeadDim = 1024;
-constexpr std::int64_t kMaxWidth = 1 << 20;
-constexpr std::int64_t kMaxVocabulary = 1 << 24;
-constexpr std::int64_t kMaxPositions = 1 << 26;
-constexpr std::int64_t kMaxPatchSize = 256;
-constexpr std::int64_t kMaxMergeSize = 16;
-constexpr std::int64_t kMaxPixels = std::int64_t{1} << 31;
 
 [[noreturn]] void unsupported(const JsonObject& object, std::string_view key, const std::string& expected) {
   const json* const value = object.find(key);
@@ -70,11 +60,24 @@ void check_text_features(const JsonObject& text) {
   }
 }
 
-void read_rope(const JsonObject& text, TextConfig* config) {
-  constexpr double kDefaultTheta = 5e6;  // the published models; library defaults differ (spec §1.2)
-  constexpr double kMinTheta = 1, kMaxTheta = 1e12;
+// Where config.json keeps its rotary settings (spec/qwen3-vl.md §1.2).
+JsonObject rope_of(const JsonObject& text) {
   const auto parameters = text.find_object("rope_parameters");
-  const JsonObject rope = parameters ? *parameters : text.object("rope_scaling");
+  return parameters ? *parameters : text.object("rope_scaling");
+}
+
+TextKeys text_keys(const JsonObject& text) {
+  return {.file = text.file(),
+          .hidden_size = text.path("hidden_size"),
+          .layers = text.path("num_hidden_layers"),
+          .heads = text.path("num_attention_heads"),
+          .key_value_heads = text.path("num_key_value_heads"),
+          .head_dim = text.path("head_dim"),
+          .mrope_section = rope_of(text).path("mrope_section")};
+}
+
+void read_rope(const JsonObject& text, TextConfig* config) {
+  const JsonObject rope = rope_of(text);
   const auto theta = rope.find_number("rope_theta", kMinTheta, kMaxTheta);
   config->rope_theta =
       theta ? *theta : text.find_number("rope_theta", kMinTheta, kMaxTheta).value_or(kDefaultTheta);
@@ -83,16 +86,9 @@ void read_rope(const JsonObject& text, TextConfig* config) {
     if (type != "default" && type != "mrope") unsupported(rope, key, "\"default\": no YaRN or other scaling");
   }
   const auto section = rope.integers("mrope_section", 0, kMaxHeadDim);
-  if (section.size() != 3 || section[0] + section[1] + section[2] != config->head_dim / 2) {
-    rope.fail("mrope_section",
-              "must be three numbers whose sum is head_dim / 2 = " + std::to_string(config->head_dim / 2));
-  }
+  if (section.size() != 3) rope.fail("mrope_section", "must be three numbers");
   std::copy(section.begin(), section.end(), config->mrope_section.begin());
   config->mrope_interleaved = rope.find_boolean("mrope_interleaved").value_or(true);
-  if (config->mrope_interleaved && 3 * std::max(section[1], section[2]) > config->head_dim / 2) {
-    rope.fail("mrope_section", "three times a row or column section must not exceed head_dim / 2 = " +
-                                   std::to_string(config->head_dim / 2));
-  }
 }
 
 TextConfig read_text(const JsonObject& text) {
@@ -106,47 +102,13 @@ TextConfig read_text(const JsonObject& text) {
   config.num_key_value_heads = text.integer("num_key_value_heads", 1, kMaxHeads);
   config.head_dim = text.integer("head_dim", 1, kMaxHeadDim);
   config.max_position_embeddings = text.integer("max_position_embeddings", 1, kMaxPositions);
-  config.rms_norm_eps = static_cast<float>(text.number("rms_norm_eps", 1e-12, 0.1));
-  if (config.num_attention_heads % config.num_key_value_heads != 0) {
-    text.fail("num_attention_heads", "must be a multiple of num_key_value_heads (got " +
-                                         std::to_string(config.num_attention_heads) + " and " +
-                                         std::to_string(config.num_key_value_heads) + ")");
-  }
-  if (config.head_dim % 2 != 0) {
-    text.fail("head_dim", "must be even (got " + std::to_string(config.head_dim) + ")");
-  }
+  config.rms_norm_eps = static_cast<float>(text.number("rms_norm_eps", kMinEpsilon, kMaxEpsilon));
   read_rope(text, &config);
+  check_relations(config, text_keys(text));
   return config;
 }
 
-void check_vision_relations(const JsonObject& vision, const VisionConfig& config, const TextConfig& text) {
-  if (config.hidden_size % (4 * config.num_heads) != 0) {
-    vision.fail("hidden_size", "must be a multiple of 4 · num_heads (got " +
-                                   std::to_string(config.hidden_size) + " and " +
-                                   std::to_string(config.num_heads) + " heads)");
-  }
-  if (config.out_hidden_size != text.hidden_size) {
-    vision.fail("out_hidden_size", "differs from text_config.hidden_size (got " +
-                                       std::to_string(config.out_hidden_size) + ", expected " +
-                                       std::to_string(text.hidden_size) + ")");
-  }
-  const auto side = std::llround(std::sqrt(static_cast<double>(config.num_position_embeddings)));
-  if (side * side != config.num_position_embeddings) {
-    vision.fail("num_position_embeddings",
-                "must be a square number (got " + std::to_string(config.num_position_embeddings) + ")");
-  }
-  const auto& taps = config.deepstack_visual_indexes;
-  if (std::adjacent_find(taps.begin(), taps.end(), std::greater_equal<>()) != taps.end()) {
-    vision.fail("deepstack_visual_indexes", "must be strictly increasing");
-  }
-  if (static_cast<std::int64_t>(taps.size()) > text.num_hidden_layers) {
-    vision.fail("deepstack_visual_indexes", "more entries than text_config.num_hidden_layers (got " +
-                                                std::to_string(taps.size()) + ", limit " +
-                                                std::to_string(text.num_hidden_layers) + ")");
-  }
-}
-
-VisionConfig read_vision(const JsonObject& vision, const TextConfig& text) {
+VisionConfig read_vision(const JsonObject& vision, const JsonObject& text, const TextConfig& text_config) {
   expect(vision, "hidden_act", "gelu_pytorch_tanh");
   VisionConfig config;
   config.depth = vision.integer("depth", 1, kMaxLayers);
@@ -161,7 +123,13 @@ VisionConfig read_vision(const JsonObject& vision, const TextConfig& text) {
   config.num_position_embeddings = vision.integer("num_position_embeddings", 1, kMaxWidth);
   config.deepstack_visual_indexes = vision.integers("deepstack_visual_indexes", 0, config.depth - 1);
   if (config.in_channels != 3) unsupported(vision, "in_channels", "3");
-  check_vision_relations(vision, config, text);
+  const VisionKeys keys{.file = vision.file(),
+                        .hidden_size = vision.path("hidden_size"),
+                        .heads = vision.path("num_heads"),
+                        .out_hidden_size = vision.path("out_hidden_size"),
+                        .positions = vision.path("num_position_embeddings"),
+                        .deepstack = vision.path("deepstack_visual_indexes")};
+  check_relations(config, keys, text_config, text_keys(text));
   return config;
 }
 
@@ -221,8 +189,8 @@ PreprocessConfig read_preprocess(const JsonObject& object, const VisionConfig& v
   config.patch_size = read_size(object, "patch_size", vision.patch_size);
   config.temporal_patch_size = read_size(object, "temporal_patch_size", vision.temporal_patch_size);
   config.merge_size = read_size(object, "merge_size", vision.spatial_merge_size);
-  config.mean = read_channels(object, "image_mean", -1000, 1000);
-  config.std = read_channels(object, "image_std", 1e-6, 1000);
+  config.mean = read_channels(object, "image_mean", -kMaxMean, kMaxMean);
+  config.std = read_channels(object, "image_std", kMinStd, kMaxStd);
   return config;
 }
 
@@ -240,7 +208,7 @@ Config config_from_folder(const std::string& folder) {
   const JsonObject text = top.object("text_config");
   Config config;
   config.text = read_text(text);
-  config.vision = read_vision(top.object("vision_config"), config.text);
+  config.vision = read_vision(top.object("vision_config"), text, config.text);
   constexpr std::string_view kTie = "tie_word_embeddings";
   const auto tie = top.find_boolean(kTie);
   config.tie_word_embeddings = tie ? *tie : text.find_boolean(kTie).value_or(false);

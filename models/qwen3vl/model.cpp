@@ -56,10 +56,12 @@ std::shared_ptr<const Model> Model::load(ModelFiles files, const LoadOptions& op
 }
 
 void Model::bind(std::shared_ptr<const Checkpoint> checkpoint, const LoadOptions& options) {
-  weight_bytes_ = packed_bytes(*checkpoint);
+  const WeightOptions how{options.threads, options.recipe};
+  const WeightBytes bytes = qwen3vl::weight_bytes(*checkpoint, config_, how);
+  weight_bytes_ = bytes.kept;
   require_threads(options.threads);
-  require_memory(path_, weight_bytes_ + options.extra_bytes);
-  auto weights = std::make_unique<Weights>(load_weights(std::move(checkpoint), config_, options.threads));
+  require_memory(path_, bytes.peak + options.extra_bytes);
+  auto weights = std::make_unique<Weights>(load_weights(std::move(checkpoint), config_, how));
   warnings_.insert(warnings_.end(), weights->warnings.begin(), weights->warnings.end());
   weights_ = std::move(weights);
 }

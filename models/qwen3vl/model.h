@@ -11,6 +11,7 @@
 #include "models/image/patches.h"
 #include "models/qwen3vl/config.h"
 #include "models/qwen3vl/model_files.h"
+#include "models/qwen3vl/recipe.h"
 #include "models/text/chat.h"
 #include "models/text/sampler.h"
 #include "models/text/tokenizer.h"
@@ -25,6 +26,8 @@ struct LoadOptions {
   // What the caller will allocate beside the weights (KV cache, pictures): load refuses, before it reads a
   // weight, when both together are more than the memory that is free.
   std::size_t extra_bytes = 0;
+  // Quantizes while loading: bit for bit the weights of a file that this recipe made.
+  std::optional<Recipe> recipe{};
 };
 
 // Immutable once loaded.

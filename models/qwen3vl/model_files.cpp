@@ -4,7 +4,10 @@
 #include <string_view>
 #include <utility>
 
+#include "models/qwen3vl/gguf_config.h"
+#include "models/qwen3vl/gguf_pair.h"
 #include "models/text/chat.h"
+#include "models/text/gguf_text.h"
 #include "tensor/error.h"
 
 namespace tessera::qwen3vl {
@@ -67,14 +70,31 @@ ModelFiles open_folder(const std::string& path) {
   return files;
 }
 
+ModelFiles open_pair(const std::string& path, const std::string& mmproj) {
+  GgufPair pair = open_gguf_pair(path, mmproj);
+  const GgufMetadata& text = pair.text.metadata;
+  ModelFiles files;
+  files.path = text.file();
+  files.mmproj = pair.vision.metadata.file();
+  files.tokenizer = tokenizer_parts_from_gguf(text);
+  files.config = config_from_gguf(pair.text, pair.vision, files.tokenizer);
+  files.preprocess = preprocess_config_from_gguf(pair.vision.metadata, files.config.vision);
+  files.generation = generation_defaults_from_gguf(text, files.tokenizer);
+  files.chat_template = text.find_string("tokenizer.chat_template");
+  files.checkpoint = gguf_checkpoint(std::move(pair), files.config);
+  return files;
+}
+
 }  // namespace
 
 ModelFiles open_model_files(const std::string& path, const std::string& mmproj) {
-  if (!mmproj.empty()) {
-    throw Error(ErrorCode::kUsage, mmproj, "", "a vision file is of no use with the folder " + escape(path));
+  const bool gguf = is_gguf(path);
+  if (!gguf && !mmproj.empty()) {
+    throw Error(ErrorCode::kUsage, mmproj, "--mmproj",
+                "goes with a GGUF file, not with the folder " + escape(path));
   }
-  ModelFiles files = open_folder(path);
-  merge_eos(files.config, path, &files.generation.eos_token_ids);
+  ModelFiles files = gguf ? open_pair(path, mmproj) : open_folder(path);
+  merge_eos(files.config, files.path, &files.generation.eos_token_ids);
   const auto odd = files.checkpoint->warnings();
   files.warnings.insert(files.warnings.end(), odd.begin(), odd.end());
   return files;

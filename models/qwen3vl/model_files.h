@@ -34,8 +34,14 @@ struct ModelFiles {
   std::vector<std::string> warnings;
 };
 
-// A Hugging Face folder: config.json, safetensors, tokenizer, preprocessor_config.json and, where they are
-// there, generation_config.json and a chat template. Throws Error (kModel, kUnsupported).
+// `path` is one of
+//   a Hugging Face folder: config.json, safetensors, tokenizer, preprocessor_config.json and, where they are
+//     there, generation_config.json and a chat template;
+//   the text file of a GGUF pair, or any part of it where it is split. `mmproj` is the vision file; where it
+//     is empty, the only one beside the text file is taken;
+//   a folder without config.json that holds such a pair.
+// Throws Error{kModel} and Error{kUnsupported}, and Error{kUsage} where several files could be meant or
+// `mmproj` is given with a Hugging Face folder.
 TESSERA_API ModelFiles open_model_files(const std::string& path, const std::string& mmproj = "");
 
 }  // namespace tessera::qwen3vl

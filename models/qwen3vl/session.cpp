@@ -72,6 +72,14 @@ struct Session::Chunk {
 };
 
 std::size_t cache_bytes(const TextConfig& config, std::int64_t context, DType dtype) {
+  const std::string type(info(dtype).name);
+  auto refuse = [](const std::string& reason) { throw Error(ErrorCode::kUsage, "", "cache type", reason); };
+  if (dtype != DType::kF16 && dtype != DType::kQ8_0 && dtype != DType::kF32)
+    refuse("not supported (got " + type + ", expected f16, q8_0 or f32)");
+  if (config.head_dim % info(dtype).block_elems != 0) {
+    refuse(type + " does not fit this model (got head_dim " + std::to_string(config.head_dim) +
+           ", expected a multiple of " + std::to_string(info(dtype).block_elems) + ")");
+  }
   const Shape layer{2, context, config.num_key_value_heads, config.head_dim};
   return static_cast<std::size_t>(dense_bytes(dtype, layer)) *
          static_cast<std::size_t>(config.num_hidden_layers);
@@ -93,10 +101,6 @@ Session::Session(std::shared_ptr<const Model> model, const SessionOptions& optio
   }
   if (options.chunk < 1)
     refuse("chunk", "out of range (got " + std::to_string(options.chunk) + ", expected 1 or more)");
-  if (options.cache_dtype != DType::kF16 && options.cache_dtype != DType::kF32) {
-    refuse("cache type",
-           "not supported (got " + std::string(info(options.cache_dtype).name) + ", expected f16 or f32)");
-  }
   options_.chunk = std::min(options.chunk, options.context);  // more would only overflow sums
   cache_->memory = Buffer::allocate(cache_bytes(c, options.context, options.cache_dtype));
   const Shape shape{options.context, c.num_key_value_heads, c.head_dim};

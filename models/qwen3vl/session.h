@@ -31,11 +31,12 @@ struct SessionOptions {
   int threads = 1;
   std::int64_t context = 4096;      // rows of the KV cache, at most max_position_embeddings
   std::int64_t chunk = 512;         // rows of a prompt computed at once; any number gives the same bits
-  DType cache_dtype = DType::kF16;  // f16 or f32
+  DType cache_dtype = DType::kF16;  // f16, q8_0 or f32
   Cpu cpu = Cpu::from_environment();
 };
 
-// Bytes of the KV cache of a session.
+// Bytes of the KV cache of a session. Throws Error{kUsage} for a type that a cache cannot have, and for q8_0
+// where head_dim is no multiple of 32.
 TESSERA_API std::size_t cache_bytes(const TextConfig& config, std::int64_t context, DType dtype);
 
 // What the vision tower makes of one picture.
@@ -57,7 +58,8 @@ class TESSERA_API PictureFeatures {
 
 class TESSERA_API Session {
  public:
-  // Throws Error{kUsage} for options out of range, kResource when the cache cannot be allocated.
+  // Throws Error{kUsage} for options out of range and as cache_bytes does, kResource when the cache cannot be
+  // allocated.
   Session(std::shared_ptr<const Model> model, const SessionOptions& options);
   ~Session();
 

@@ -1,48 +1,30 @@
 #include "models/qwen3vl/weights.h"
 
-#include <cstring>
+#include <algorithm>
+#include <cstdint>
+#include <utility>
 
 #include "models/files/weight_binder.h"
 #include "ops/ops.h"
-#include "quant/half.h"
+#include "quant/formats.h"
+#include "quant/quantize.h"
 
 namespace tessera::qwen3vl {
 namespace {
 
+// Walks over the weights of a model: what becomes of one is up to a derived class.
 class Loader {
  public:
-  Loader(Weights& weights, int threads)
-      : weights_(weights), threads_(threads), binder_(*weights.checkpoint) {}
+  explicit Loader(const Checkpoint& checkpoint) : binder_(checkpoint) {}
+  virtual ~Loader() = default;
 
   TensorView matrix(const std::string& name, const Shape& shape) {
     const TensorView source = binder_.require(name, shape);
-    if (!source.data) return source;
-    ops::PackedWeight packed = ops::pack_weight(source, threads_);
-    if (packed.memory.size()) {
-      weights_.checkpoint->drop_pages(source);
-      weights_.memory.push_back(std::move(packed.memory));
-    }
-    weights_.matrices.emplace_back(name, packed.view);
-    return packed.view;
+    return source.data ? load_matrix(name, source) : source;
   }
-
   TensorView f32(const std::string& name, const Shape& shape) {
     const TensorView source = binder_.require(name, shape);
-    if (!source.data) return source;
-    const std::int64_t n = shape.elements();
-    Buffer memory = Buffer::allocate(static_cast<std::size_t>(n) * sizeof(float));
-    auto* out = reinterpret_cast<float*>(memory.data());
-    for (std::int64_t i = 0; i < n; ++i) {
-      if (source.dtype == DType::kF32) {
-        std::memcpy(out + i, source.data + 4 * i, sizeof(float));
-        continue;
-      }
-      std::uint16_t half = 0;
-      std::memcpy(&half, source.data + 2 * i, sizeof half);
-      out[i] = source.dtype == DType::kF16 ? quant::f16_to_f32(half) : quant::bf16_to_f32(half);
-    }
-    weights_.memory.push_back(std::move(memory));
-    return {DType::kF32, shape, weights_.memory.back().data()};
+    return source.data ? load_f32(name, source) : source;
   }
 
   MergerWeights merger(const std::string& at, std::int64_t norm, std::int64_t merged, std::int64_t out) {
@@ -58,9 +40,79 @@ class Loader {
   std::vector<std::string> finish() const { return binder_.finish(); }
 
  private:
-  Weights& weights_;
-  int threads_;
+  virtual TensorView load_matrix(const std::string& name, const TensorView& source) = 0;
+  virtual TensorView load_f32(const std::string& name, const TensorView& source) = 0;
+
   WeightBinder binder_;
+};
+
+class ListingLoader : public Loader {
+ public:
+  using Loader::Loader;
+  std::vector<WeightPlace> take() { return std::move(places_); }
+
+ private:
+  TensorView load_matrix(const std::string& name, const TensorView& source) override {
+    places_.push_back({name, source.shape, true, source});
+    return source;
+  }
+  TensorView load_f32(const std::string& name, const TensorView& source) override {
+    places_.push_back({name, source.shape, false, source});
+    return source;
+  }
+
+  std::vector<WeightPlace> places_;
+};
+
+class PackingLoader : public Loader {
+ public:
+  PackingLoader(Weights& weights, const Config& config, const WeightOptions& options)
+      : Loader(*weights.checkpoint),
+        weights_(weights),
+        options_(options),
+        model_(recipe_model(*weights.checkpoint, config)) {}
+
+ private:
+  TensorView load_matrix(const std::string& name, const TensorView& source) override {
+    Buffer converted;
+    const TensorView rows = convert(name, source, &converted);
+    ops::PackedWeight packed = ops::pack_weight(rows, options_.threads);
+    if (packed.memory.size() || converted.size()) {
+      weights_.checkpoint->drop_pages(source);
+      weights_.memory.push_back(std::move(packed.memory.size() ? packed.memory : converted));
+    }
+    weights_.matrices.emplace_back(name, packed.view);
+    return packed.view;
+  }
+
+  // The matrix in the recipe's format, in `memory` where that is another one.
+  TensorView convert(const std::string& name, const TensorView& source, Buffer* memory) const {
+    if (!options_.recipe) return source;
+    const DType dtype = options_.recipe->dtype_of(name, source.shape, model_);
+    if (dtype == source.dtype) return source;
+    *memory = Buffer::allocate(static_cast<std::size_t>(dense_bytes(dtype, source.shape)));
+    quant::QuantizeJob job{.from = source.dtype, .to = dtype, .threads = options_.threads};
+    job.file = weights_.checkpoint->path();
+    job.tensor = name;
+    job.columns = source.shape.back();
+    job.rows = source.shape.rows();
+    quant::quantize_rows(job, source.as<const std::uint8_t>(),
+                         reinterpret_cast<std::uint8_t*>(memory->data()));
+    return {dtype, source.shape, memory->data()};
+  }
+
+  TensorView load_f32(const std::string&, const TensorView& source) override {
+    const std::int64_t n = source.shape.elements();
+    Buffer memory = Buffer::allocate(static_cast<std::size_t>(n) * sizeof(float));
+    auto* out = reinterpret_cast<float*>(memory.data());
+    quant::find_format(source.dtype)->decode_row(source.as<const std::uint8_t>(), n, out);
+    weights_.memory.push_back(std::move(memory));
+    return {DType::kF32, source.shape, weights_.memory.back().data()};
+  }
+
+  Weights& weights_;
+  const WeightOptions& options_;
+  RecipeModel model_;
 };
 
 DecoderLayerWeights decoder_layer(Loader& load, const TextConfig& c, const std::string& at) {
@@ -133,16 +185,42 @@ VisionWeights vision_weights(Loader& load, const VisionConfig& c) {
 
 }  // namespace
 
-std::size_t packed_bytes(const Checkpoint& checkpoint) {
-  std::size_t bytes = 0;
-  for (const Checkpoint::Entry& entry : checkpoint.entries()) bytes += entry.bytes.size();
-  return bytes;
+std::vector<WeightPlace> list_weights(const Checkpoint& checkpoint, const Config& config) {
+  ListingLoader list(checkpoint);
+  text_weights(list, config);
+  vision_weights(list, config.vision);
+  list.finish();
+  return list.take();
 }
 
-Weights load_weights(std::shared_ptr<const Checkpoint> checkpoint, const Config& config, int threads) {
+RecipeModel recipe_model(const Checkpoint& checkpoint, const Config& config) {
+  return {config.text.num_hidden_layers, checkpoint.contains("lm_head.weight")};
+}
+
+WeightBytes weight_bytes(const Checkpoint& checkpoint, const Config& config, const WeightOptions& options) {
+  constexpr std::int64_t kPanel = 16;  // rows that stand side by side (ops/matmul/pack.h)
+  const RecipeModel model = recipe_model(checkpoint, config);
+  std::int64_t kept = 0, converted = 0;
+  for (const WeightPlace& weight : list_weights(checkpoint, config)) {
+    if (!weight.is_matrix) {
+      kept += dense_bytes(DType::kF32, weight.shape);
+      continue;
+    }
+    const DType source = weight.source.dtype;
+    const DType dtype = options.recipe ? options.recipe->dtype_of(weight.name, weight.shape, model) : source;
+    const std::int64_t bytes = dense_bytes(dtype, weight.shape), rows = weight.shape[0];
+    const bool panels = dtype != DType::kF32;
+    kept += panels ? bytes / rows * ((rows + kPanel - 1) / kPanel * kPanel) : bytes;
+    if (panels && dtype != source) converted = std::max(converted, bytes);
+  }
+  return {static_cast<std::size_t>(kept), static_cast<std::size_t>(kept + converted)};
+}
+
+Weights load_weights(std::shared_ptr<const Checkpoint> checkpoint, const Config& config,
+                     const WeightOptions& options) {
   Weights weights;
   weights.checkpoint = std::move(checkpoint);
-  Loader load(weights, threads);
+  PackingLoader load(weights, config, options);
   weights.text = text_weights(load, config);
   weights.vision = vision_weights(load, config.vision);
   weights.warnings = load.finish();

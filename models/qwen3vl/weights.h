@@ -6,12 +6,14 @@
 #pragma once
 
 #include <memory>
+#include <optional>
 #include <string>
 #include <utility>
 #include <vector>
 
 #include "models/files/checkpoint.h"
 #include "models/qwen3vl/config.h"
+#include "models/qwen3vl/recipe.h"
 #include "tensor/buffer.h"
 #include "tensor/tensor_view.h"
 
@@ -68,11 +70,37 @@ struct Weights {
   std::shared_ptr<const Checkpoint> checkpoint;  // ... beside the mapped files
 };
 
-// Bytes that load_weights will allocate, from the checkpoint's listing alone.
-std::size_t packed_bytes(const Checkpoint& checkpoint);
+// A weight of the model in a checkpoint.
+struct WeightPlace {
+  std::string name;  // canonical
+  Shape shape;
+  bool is_matrix = false;  // else it becomes f32
+  TensorView source;       // perhaps unaligned
+};
 
-// Throws Error{kModel} for missing or misshapen tensors, kUnsupported for a dtype that serves no weight,
-// kResource when memory runs out.
-Weights load_weights(std::shared_ptr<const Checkpoint> checkpoint, const Config& config, int threads);
+// Every weight that the model uses, in the order of the model; a head tied to the embedding is none.
+// Throws Error{kModel} for missing or misshapen tensors, kUnsupported for a dtype that serves no weight.
+std::vector<WeightPlace> list_weights(const Checkpoint& checkpoint, const Config& config);
+
+RecipeModel recipe_model(const Checkpoint& checkpoint, const Config& config);
+
+// How weights are loaded.
+struct WeightOptions {
+  int threads = 1;
+  // Quantizes on the way: bit for bit the weights that a file quantized by this recipe gives.
+  std::optional<Recipe> recipe{};
+};
+
+struct WeightBytes {
+  std::size_t kept = 0;  // by the weights once loaded, matrices that stay mapped included
+  std::size_t peak = 0;  // while they are loaded
+};
+// What load_weights will take, from the checkpoint's listing alone. Throws as list_weights.
+WeightBytes weight_bytes(const Checkpoint& checkpoint, const Config& config, const WeightOptions& options);
+
+// Throws as list_weights, Error{kModel} for numbers that the recipe's formats cannot hold, kResource when
+// memory runs out.
+Weights load_weights(std::shared_ptr<const Checkpoint> checkpoint, const Config& config,
+                     const WeightOptions& options);
 
 }  // namespace tessera::qwen3vl

@@ -1,6 +1,8 @@
+#include <algorithm>
 #include <filesystem>
 
 #include "models/files/json.h"
+#include "models/text/gguf_text.h"
 #include "models/text/sampler.h"
 
 namespace tessera {
@@ -48,6 +50,43 @@ std::optional<GenerationDefaults> GenerationDefaults::from_folder(const std::str
   std::error_code ignored;
   if (!std::filesystem::exists(path, ignored)) return std::nullopt;
   return from_json(read_text_file(path, kMaxConfigBytes), path);
+}
+
+GenerationDefaults generation_defaults_from_gguf(const GgufMetadata& metadata,
+                                                 const TokenizerParts& tokenizer) {
+  GenerationDefaults d;
+  const auto number = [&](const char* key, double min, double max, float* value) {
+    if (const auto found = metadata.find_number(key, min, max)) *value = static_cast<float>(*found);
+    return *value;
+  };
+  d.do_sample = metadata.contains("general.sampling.temp") &&
+                number("general.sampling.temp", 0, kMaxValue, &d.temperature) > 0;
+  number("general.sampling.top_p", kSmallest, 1, &d.top_p);
+  number("general.sampling.min_p", 0, 1, &d.min_p);
+  number("general.sampling.penalty_repeat", kSmallest, kMaxValue, &d.repetition_penalty);
+  d.top_k = static_cast<std::int32_t>(
+      metadata.find_integer("general.sampling.top_k", 0, INT32_MAX).value_or(d.top_k));
+  const auto id = [&](const char* key) {
+    const auto found = metadata.find_integer(key, 0, INT32_MAX);
+    return found ? std::optional(static_cast<std::int32_t>(*found)) : std::nullopt;
+  };
+  d.pad_token_id = id("tokenizer.ggml.padding_token_id");
+  d.bos_token_id = id("tokenizer.ggml.bos_token_id");
+  if (metadata.contains("tokenizer.ggml.eos_token_ids")) {
+    for (const std::int64_t end : metadata.integers("tokenizer.ggml.eos_token_ids", 0, INT32_MAX)) {
+      d.eos_token_ids.push_back(static_cast<std::int32_t>(end));
+    }
+    return d;
+  }
+  if (const auto end = id("tokenizer.ggml.eos_token_id")) d.eos_token_ids.push_back(*end);
+  for (const AddedToken& token : tokenizer.added) {
+    const auto& ends = d.eos_token_ids;
+    if (token.special && token.text == "<|endoftext|>" &&
+        std::find(ends.begin(), ends.end(), token.id) == ends.end()) {
+      d.eos_token_ids.push_back(token.id);
+    }
+  }
+  return d;
 }
 
 SamplerOptions GenerationDefaults::sampler_options() const {

@@ -26,10 +26,9 @@ void check_head_dim(const TensorDesc& q) {
 TensorDesc infer_causal(const OpArgs& args) {
   const TensorDesc &q = args.inputs[0], &k = args.inputs[1], &v = args.inputs[2], &past = args.inputs[3];
   check_head_dim(q);
-  if ((k.dtype != DType::kF32 && k.dtype != DType::kF16) || k.layout != 0 || k.shape.rank() != 3 ||
-      k.shape[1] < 1 || q.shape[1] % k.shape[1] != 0 || k.shape[2] != q.shape[2]) {
-    reject("k is " + describe(k) + ", q is " + describe(q) +
-           ", expected f32 or f16 [C, G, d] with H a multiple of G");
+  if (!is_cache(k) || k.shape[1] < 1 || q.shape[1] % k.shape[1] != 0 || k.shape[2] != q.shape[2]) {
+    reject("k is " + describe(k) + ", q is " + describe(q) + ", expected " + kCacheTypes +
+           ", and H a multiple of G");
   }
   if (v.dtype != k.dtype || v.layout != 0 || v.shape != k.shape) {
     reject("v is " + describe(v) + ", k is " + describe(k));
@@ -78,7 +77,6 @@ struct Origin {
 
 AttentionBlock block_of(const KernelArgs& args, const Cut& cut, const Origin& from, std::int64_t index) {
   const TensorView &q = args.inputs[0], &k = args.inputs[1], &v = args.inputs[2], &y = args.output;
-  const auto element = static_cast<std::int64_t>(info(k.dtype).block_bytes);
   const std::int64_t first = index % cut.position_blocks * cut.block_positions;
   const std::int64_t first_head = index / cut.position_blocks * cut.block_heads;
   const std::int64_t row = from.row + first, head = from.head + first_head;
@@ -91,8 +89,8 @@ AttentionBlock block_of(const KernelArgs& args, const Cut& cut, const Origin& fr
   block.q_head_stride = q.strides[1] / 4;
   block.y_stride = y.strides[0] / 4;
   block.y_head_stride = y.strides[1] / 4;
-  block.k_stride = k.strides[0] / element;
-  block.v_stride = v.strides[0] / element;
+  block.k_stride = k.strides[0];
+  block.v_stride = v.strides[0];
   block.positions = std::min(cut.block_positions, cut.positions - first);
   block.heads = std::min(cut.block_heads, cut.heads - first_head);
   block.dim = q.shape[2];
@@ -181,8 +179,7 @@ OpPlan plan_segment(const OpArgs& args, const Cpu& cpu) {
 OpCost cost(const OpArgs& args, std::int64_t keys) {
   const TensorDesc& k = args.inputs[1];
   const auto outputs = static_cast<double>(args.output.shape.elements());
-  const double cache =
-      static_cast<double>(k.shape.elements()) * static_cast<double>(info(k.dtype).block_bytes);
+  const double cache = static_cast<double>(k.shape.elements()) * bytes_per_element(k.dtype);
   return {.bytes = 8 * outputs + 2 * cache, .flops = 4 * outputs * static_cast<double>(keys)};
 }
 

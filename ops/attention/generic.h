@@ -104,9 +104,31 @@ inline void multiply(Product p, std::int64_t rows, std::int64_t vectors) {
 inline F32 load_part(const float* p, std::int64_t n) {
   return n >= kLanes ? F32::load(p) : F32::load_n(p, n);
 }
-inline F32 load_part(const std::uint16_t* p, std::int64_t n) {
-  return n >= kLanes ? F32::load_f16(p) : F32::load_f16_n(p, n);
-}
+
+// A key or value as the cache has it: load gives kLanes of its elements from i on, of which there are n.
+struct RowF32 {
+  const std::byte* row;
+  F32 load(std::int64_t i, std::int64_t n) const {
+    return load_part(reinterpret_cast<const float*>(row) + i, n);
+  }
+};
+struct RowF16 {
+  const std::byte* row;
+  F32 load(std::int64_t i, std::int64_t n) const {
+    const auto* p = reinterpret_cast<const std::uint16_t*>(row) + i;
+    return n >= kLanes ? F32::load_f16(p) : F32::load_f16_n(p, n);
+  }
+};
+// A scale of 11 bits times a code of 8 is exact.
+struct RowQ8_0 {
+  static constexpr std::int64_t kElems = 32, kBytes = 34;
+  const std::byte* row;
+  F32 load(std::int64_t i, std::int64_t) const {
+    const std::byte* block = row + i / kElems * kBytes;
+    return F32::all_f16(*reinterpret_cast<const std::uint16_t*>(block)) *
+           F32::load_i8(reinterpret_cast<const std::int8_t*>(block + 2 + i % kElems));
+  }
+};
 
 // The carved workspace; `width` is dim padded with zeros.
 struct Workspace {
@@ -149,16 +171,16 @@ inline void begin_rows(const AttentionBlock& block, const Workspace& w) {
 }
 
 // k as [width][kKeys]; columns from `count` on repeat the last key.
-template <typename T>
+template <typename Row>
 inline void load_keys(const AttentionBlock& block, const Workspace& w, std::int64_t first,
                       std::int64_t count) {
-  const T* k = static_cast<const T*>(block.k) + first * block.k_stride;
+  const std::byte* k = block.k + first * block.k_stride;
   for (std::int64_t s = 0; s < count; s += kLanes) {
     for (std::int64_t i = 0; i < block.dim; i += kLanes) {
       F32 rows[kLanes];
 #pragma GCC unroll 16
       for (std::int64_t j = 0; j < kLanes; ++j) {
-        rows[j] = load_part(k + smaller(s + j, count - 1) * block.k_stride + i, block.dim - i);
+        rows[j] = Row{k + smaller(s + j, count - 1) * block.k_stride}.load(i, block.dim - i);
       }
       F32::transpose(rows);
 #pragma GCC unroll 16
@@ -168,14 +190,14 @@ inline void load_keys(const AttentionBlock& block, const Workspace& w, std::int6
 }
 
 // v as [count][width].
-template <typename T>
+template <typename Row>
 inline void load_values(const AttentionBlock& block, const Workspace& w, std::int64_t first,
                         std::int64_t count) {
-  const T* v = static_cast<const T*>(block.v) + first * block.v_stride;
+  const std::byte* v = block.v + first * block.v_stride;
   for (std::int64_t s = 0; s < count; ++s) {
+    const Row row{v + s * block.v_stride};
     for (std::int64_t i = 0; i < w.width; i += kLanes) {
-      (i < block.dim ? load_part(v + s * block.v_stride + i, block.dim - i) : F32::zero())
-          .store(w.v + s * w.width + i);
+      (i < block.dim ? row.load(i, block.dim - i) : F32::zero()).store(w.v + s * w.width + i);
     }
   }
 }
@@ -242,15 +264,15 @@ inline void end_rows(const AttentionBlock& block, const Workspace& w) {
   }
 }
 
-template <typename T>
+template <typename Row>
 inline void attend(const AttentionBlock& block) {
   const Workspace w(block);
   begin_rows(block, w);
   const std::int64_t keys = seen(block, block.positions - 1);
   for (std::int64_t first = 0; first < keys; first += kKeys) {
     const std::int64_t count = smaller(kKeys, keys - first);
-    load_keys<T>(block, w, first, count);
-    load_values<T>(block, w, first, count);
+    load_keys<Row>(block, w, first, count);
+    load_values<Row>(block, w, first, count);
     attend_keys(block, w, first, count);
   }
   end_rows(block, w);

@@ -7,8 +7,9 @@
 // no key is zero. A NaN that a row sees makes the row NaN; keys that it does not see cannot touch it. A row
 // is the same bits whatever other rows stand in its block, so work may be cut at any position and head.
 //
-// q and y are f32, k and v of the type of the kernel's row in kernels.inc. Vectors of `dim` elements are
-// contiguous, with no alignment; strides are in elements. y may be q. Arithmetic is f32 (the scalar
+// q and y are f32, k and v of the type of the kernel's row in kernels.inc: for kQ8_0 vectors of blocks as
+// quant/q8_0.h draws them, dim a multiple of 32. Vectors of `dim` elements are contiguous and aligned to
+// their elements, blocks to 2 bytes. y may be q. Arithmetic is f32 (the scalar
 // reference: double). Vector kernels take keys in blocks of kAttentionKeys from key 0 on, widened and with k
 // transposed in the workspace, and keep a running maximum and sum for each row.
 #pragma once
@@ -26,9 +27,10 @@ inline constexpr std::int64_t kAttentionLanes = 16;    // dims are padded to a m
 struct AttentionBlock {
   const float* q;  // row (p, h) at p * q_stride + h * q_head_stride
   float* y;
-  const void *k, *v;  // key s at s * k_stride, s * v_stride
-  std::int64_t q_stride, q_head_stride, y_stride, y_head_stride, k_stride, v_stride;
-  std::int64_t positions, heads;  // positions * heads <= kAttentionRows
+  const std::byte *k, *v;                                         // key s at s * k_stride, s * v_stride
+  std::int64_t q_stride, q_head_stride, y_stride, y_head_stride;  // in elements
+  std::int64_t k_stride, v_stride;                                // in bytes
+  std::int64_t positions, heads;                                  // positions * heads <= kAttentionRows
   std::int64_t dim;
   std::int64_t visible, growth, keys;  // growth: 1 for causal attention, 0 where all positions see the same
   float scale;

@@ -6,7 +6,8 @@
 
 namespace tessera::ops {
 
-void attention_f32_x86_avx512(const AttentionBlock& block) noexcept { attend<float>(block); }
-void attention_f16_x86_avx512(const AttentionBlock& block) noexcept { attend<std::uint16_t>(block); }
+void attention_f32_x86_avx512(const AttentionBlock& block) noexcept { attend<RowF32>(block); }
+void attention_f16_x86_avx512(const AttentionBlock& block) noexcept { attend<RowF16>(block); }
+void attention_q8_0_x86_avx512(const AttentionBlock& block) noexcept { attend<RowQ8_0>(block); }
 
 }  // namespace tessera::ops

@@ -134,7 +134,7 @@ void multiply_edge(Block b, std::int64_t rows, int panels, std::int64_t columns)
 inline void copy_inputs(const tessera::ops::MatmulTile& t, std::int64_t k, std::int64_t depth,
                         std::int64_t padded, float* to) {
   for (std::int64_t r = 0; r < t.rows; ++r, to += tessera::ops::kBlockStride) {
-    const float* from = t.x + r * t.x_stride + k;
+    const float* from = static_cast<const float*>(t.x) + r * t.x_stride + k;
     std::int64_t i = 0;
     for (; i + F32::kLanes <= depth; i += F32::kLanes) F32::load(from + i).store(to + i);
     for (; i < depth; ++i) to[i] = from[i];

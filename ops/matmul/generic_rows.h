@@ -32,7 +32,7 @@ void dot_block(const tessera::ops::MatmulTile& t, std::int64_t m, std::int64_t n
   const float* x[kRows];
   const Element* w[kColumns];
   F32 sum[kRows][kColumns];
-  for (int r = 0; r < kRows; ++r) x[r] = t.x + (m + r) * t.x_stride;
+  for (int r = 0; r < kRows; ++r) x[r] = static_cast<const float*>(t.x) + (m + r) * t.x_stride;
   for (int c = 0; c < kColumns; ++c) {
     w[c] = static_cast<const Element*>(t.w) + (n + c) * (t.w_stride / static_cast<int>(sizeof(Element)));
     for (int r = 0; r < kRows; ++r) sum[r][c] = F32::zero();

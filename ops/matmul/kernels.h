@@ -2,19 +2,27 @@
 //
 //   y[m][n] = sum_k x[m][k] w[n][k] + bias[n]
 //
-// One call computes a tile of outputs over the whole of k. Rows of x and y are contiguous, `x_stride` and
-// `y_stride` floats apart, at any alignment of floats. How w lies is the kernel's format
-// (ops/matmul/pack.h); a tile of panels starts at the first column of a panel and reads whole panels.
+// One call computes a tile of outputs over the whole of k. Rows of x and y are contiguous; y is floats, and x
+// floats or, where w has a block format, groups of 32 (ops/matmul/activations.h); both at any alignment of
+// floats. How w lies is the kernel's format (ops/matmul/pack.h); a tile of panels starts at the first column
+// of a panel and reads whole panels.
 //
 // Order of summation, so that a row's bits do not depend on the other rows of the call, nor on the tile:
 //   panels   one f32 sum for each output, from 0, over k ascending with fused multiply-add, then the bias;
 //   rows     one f32 sum for each lane of the level's vectors, fused, lanes added in a fixed tree, then the
 //            bias; OpenBLAS has an order of its own, kept fixed by calls of whole blocks of rows;
-//   scalar   a double sum over k ascending, rounded once after the bias.
+//   blocks   exact integer sums over the codes of each group of 32 (of each 16 for Q6_K), less their offset;
+//            then one f32 sum for each output, from 0, over groups ascending with fused multiply-add of
+//            (integer * d of x) and the weight's scale; in formats with a min, after each group, of (d * sum
+//            of the codes of x) and the min; then the bias. All vector levels give the same bits;
+//   scalar   a double sum over k ascending, of the weights as decoded, rounded once after the bias.
 #pragma once
 
 #include <cstddef>
 #include <cstdint>
+
+#include "ops/matmul/activations.h"
+#include "ops/matmul/block_formats.h"
 
 namespace tessera::ops {
 
@@ -25,13 +33,13 @@ inline constexpr int kPanelColumns = 16;
 inline constexpr std::int64_t kTileRows = 144, kTileColumns = 128;
 
 struct MatmulTile {
-  const float* x;
+  const void* x;      // floats or ActivationGroups
   const void* w;      // the tile's first row or panel
   const float* bias;  // of the tile's first column, or null
   float* y;
-  void* workspace;  // as many bytes as the kernel's row says, aligned to 64
-  std::int64_t x_stride, y_stride;
-  std::int64_t w_stride;  // bytes from one row of the weight, or one panel, to the next
+  void* workspace;                  // as many bytes as the kernel's row says, aligned to 64
+  std::int64_t x_stride, y_stride;  // from row to row, in elements of x and y
+  std::int64_t w_stride;            // bytes from one row of the weight, or one panel, to the next
   std::int64_t rows, columns, k;
 };
 
@@ -47,6 +55,11 @@ bool blas_takes(const MatmulExtents& product);
 
 // What a kernel needs as workspace for tiles of up to these extents.
 constexpr std::size_t no_workspace(const MatmulExtents&) { return 0; }
+
+// Scalar references of block formats: one column, decoded.
+constexpr std::size_t column_workspace(const MatmulExtents& e) {
+  return static_cast<std::size_t>(e.k) * sizeof(float);
+}
 
 // Panels: rows of x are copied in blocks of kBlockDepth inputs, kBlockStride floats apart: 17 cache lines,
 // so that rows do not fall onto the same sets of the cache however x is laid out.

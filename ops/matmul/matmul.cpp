@@ -4,6 +4,7 @@
 #include "ops/matmul/pack.h"
 #include "ops/op_util.h"
 #include "ops/ops.h"
+#include "ops/quantize_rows/quantize_rows.h"
 #include "tensor/cpu.h"
 
 namespace tessera::ops {
@@ -13,13 +14,37 @@ struct Params {
   std::int32_t has_bias;
 };
 
-enum class WeightFormat { kF32Rows, kF16Rows, kBf16Rows, kF16Panels, kBf16Panels };
+// What kernels.inc calls a format.
+struct WeightFormat {
+  DType dtype;
+  WeightLayout layout;
+  friend bool operator==(const WeightFormat&, const WeightFormat&) = default;
+};
+constexpr WeightFormat kF32Rows{DType::kF32, WeightLayout::kRows};
+constexpr WeightFormat kF16Rows{DType::kF16, WeightLayout::kRows};
+constexpr WeightFormat kBf16Rows{DType::kBF16, WeightLayout::kRows};
+constexpr WeightFormat kF16Panels{DType::kF16, WeightLayout::kF16Panels};
+constexpr WeightFormat kBf16Panels{DType::kBF16, WeightLayout::kBf16Panels};
+constexpr WeightFormat kQ8_0{DType::kQ8_0, WeightLayout::kBlockPanels};
+constexpr WeightFormat kQ4_0{DType::kQ4_0, WeightLayout::kBlockPanels};
+constexpr WeightFormat kQ4_1{DType::kQ4_1, WeightLayout::kBlockPanels};
+constexpr WeightFormat kQ5_0{DType::kQ5_0, WeightLayout::kBlockPanels};
+constexpr WeightFormat kQ5_1{DType::kQ5_1, WeightLayout::kBlockPanels};
+constexpr WeightFormat kQ4_K{DType::kQ4_K, WeightLayout::kBlockPanels};
+constexpr WeightFormat kQ5_K{DType::kQ5_K, WeightLayout::kBlockPanels};
+constexpr WeightFormat kQ6_K{DType::kQ6_K, WeightLayout::kBlockPanels};
 
-WeightFormat format_of(const TensorDesc& w) {
-  const bool rows = static_cast<WeightLayout>(w.layout) == WeightLayout::kRows;
-  if (w.dtype == DType::kF16) return rows ? WeightFormat::kF16Rows : WeightFormat::kF16Panels;
-  if (w.dtype == DType::kBF16) return rows ? WeightFormat::kBf16Rows : WeightFormat::kBf16Panels;
-  return WeightFormat::kF32Rows;
+WeightFormat format_of(const TensorDesc& w) { return {w.dtype, static_cast<WeightLayout>(w.layout)}; }
+
+bool has_blocks(const TensorDesc& w) { return format_of(w).layout == WeightLayout::kBlockPanels; }
+
+// Whether x has rows of the floats, or of the groups, that w needs.
+bool fits(const TensorDesc& x, const TensorDesc& w) {
+  return x.dtype == DType::kF32 && x.shape.rank() >= 1 && x.is_dense() && x.shape.back() == w.shape[1];
+}
+bool is_quantized(const TensorDesc& x, const TensorDesc& w) {
+  return x.dtype == DType::kI32 && x.shape.rank() >= 1 && x.is_dense() &&
+         x.shape.back() == w.shape[1] / kGroupElements * kGroupDwords;
 }
 
 // How outputs are cut into tasks; it follows from the shapes alone.
@@ -46,9 +71,9 @@ struct Tiles {
 TensorDesc infer(const OpArgs& args) {
   const TensorDesc &x = args.inputs[0], &w = args.inputs[1];
   if (!is_weight(w)) {
-    reject("w is " + describe(w) + ", expected a matrix of f32, f16 or bf16, as in a file or packed");
+    reject("w is " + describe(w) + ", expected a matrix of f32, f16 or bf16, or one packed by pack_weight");
   }
-  if (x.dtype != DType::kF32 || x.shape.rank() < 1 || !x.is_dense() || x.shape.back() != w.shape[1]) {
+  if (has_blocks(w) ? !is_quantized(x, w) : !fits(x, w)) {
     reject("x is " + describe(x) + ", expected dense f32 rows of " + std::to_string(w.shape[1]) + ", for w " +
            describe(w));
   }
@@ -68,17 +93,18 @@ void run(const KernelArgs& args, std::int64_t begin, std::int64_t end) noexcept 
   const float* bias = args.get<Params>().has_bias ? args.inputs[2].as<float>() : nullptr;
   const std::int64_t rows = x.shape.rows(), n = w.shape[0], k = w.shape[1], w_stride = weight_stride(w);
   const std::int64_t w_rows = w.layout ? kPanelColumns : 1;
+  const std::int64_t x_stride = has_blocks(w) ? k / kGroupElements : k;
   const Tiles tiles(rows, n);
   for (std::int64_t task = begin; task < end; ++task) {
     // Neighbours share their columns, so threads meet in the same weights.
     const std::int64_t row = task % tiles.row_tiles * tiles.rows;
     const std::int64_t column = task / tiles.row_tiles * tiles.columns;
-    kernel({.x = x.as<float>() + row * k,
+    kernel({.x = x.as<std::uint32_t>() + row * x.shape.back(),
             .w = w.data + column / w_rows * w_stride,
             .bias = bias ? bias + column : nullptr,
             .y = y.as<float>() + row * n + column,
             .workspace = args.workspace,
-            .x_stride = k,
+            .x_stride = x_stride,
             .y_stride = n,
             .w_stride = w_stride,
             .rows = std::min(tiles.rows, rows - row),
@@ -98,7 +124,7 @@ struct MatmulKernel {
 
 constexpr MatmulKernel kKernels[] = {
 #define TESSERA_KERNEL(level, function, format, takes, workspace) \
-  {IsaLevel::level, WeightFormat::format, takes, workspace, #function, run<function>},
+  {IsaLevel::level, format, takes, workspace, #function, run<function>},
 #include "ops/matmul/kernels.inc"
 #undef TESSERA_KERNEL
 };
@@ -120,17 +146,29 @@ OpCost cost(const OpArgs& args) {
   const TensorDesc &x = args.inputs[0], &w = args.inputs[1];
   const auto rows = static_cast<double>(x.shape.rows());
   const auto n = static_cast<double>(w.shape[0]), k = static_cast<double>(w.shape[1]);
-  return {.bytes = static_cast<double>(weight_bytes(w)) + 4 * rows * (n + k), .flops = 2 * rows * n * k};
+  return {
+      .bytes = static_cast<double>(weight_bytes(w)) + 4 * rows * (n + static_cast<double>(x.shape.back())),
+      .flops = 2 * rows * n * k};
 }
 
 constexpr OpDef kMatmul{"matmul", infer, plan, cost};
 
+// x in the form that kernels for w read. What does not fit stays, for infer to say so.
+Tensor input(Graph& g, const Operand& x, const Operand& w) {
+  const TensorDesc weight = w.view() ? *w.view() : g.desc(w.tensor());
+  const Tensor value = x.view() ? g.constant(*x.view()) : x.tensor();
+  const bool quantize = is_weight(weight) && has_blocks(weight) && fits(g.desc(value), weight);
+  return quantize ? quantize_rows(g, value) : value;
+}
+
 }  // namespace
 
-Tensor matmul(Graph& g, const Operand& x, const Operand& w) { return g.append(kMatmul, {x, w}, Params{0}); }
+Tensor matmul(Graph& g, const Operand& x, const Operand& w) {
+  return g.append(kMatmul, {input(g, x, w), w}, Params{0});
+}
 
 Tensor matmul(Graph& g, const Operand& x, const Operand& w, const Operand& bias) {
-  return g.append(kMatmul, {x, w, bias}, Params{1});
+  return g.append(kMatmul, {input(g, x, w), w, bias}, Params{1});
 }
 
 }  // namespace tessera::ops

@@ -31,14 +31,15 @@ bool blas_takes(const MatmulExtents& product) {
 
 void matmul_f32_openblas(const MatmulTile& t) noexcept {
   const std::int64_t whole = t.rows / kBlasRows * kBlasRows, rest = t.rows - whole;
-  sgemm(t, t.x, t.x_stride, t.y, t.y_stride, whole);
+  const auto* input = static_cast<const float*>(t.x);
+  sgemm(t, input, t.x_stride, t.y, t.y_stride, whole);
   if (rest) {
     auto* x = static_cast<float*>(t.workspace);
     float* y = x + kBlasRows * t.k;
     for (std::int64_t m = 0; m < kBlasRows; ++m) {
       const std::size_t bytes = static_cast<std::size_t>(t.k) * sizeof(float);
       if (m < rest) {
-        std::memcpy(x + m * t.k, t.x + (whole + m) * t.x_stride, bytes);
+        std::memcpy(x + m * t.k, input + (whole + m) * t.x_stride, bytes);
       } else {
         std::memset(x + m * t.k, 0, bytes);
       }

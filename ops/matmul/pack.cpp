@@ -4,6 +4,7 @@
 #include <cstring>
 
 #include "ops/matmul/kernels.h"
+#include "ops/matmul/pack_blocks.h"
 #include "ops/op_util.h"
 #include "ops/ops.h"
 #include "quant/half.h"
@@ -49,19 +50,29 @@ void fill_bf16_panel(const std::byte* rows, std::int64_t columns, std::int64_t k
 
 void fill_panels(const TensorView& w, const TensorView& packed, std::int64_t begin, std::int64_t end) {
   const std::int64_t n = packed.shape[0], k = packed.shape[1], panel_bytes = weight_stride(packed);
+  const DTypeInfo& type = info(packed.dtype);
+  const std::int64_t blocks = k / type.block_elems, row_bytes = blocks * type.block_bytes;
   for (std::int64_t p = begin; p < end; ++p) {
-    const std::byte* rows = w.data + p * kPanelColumns * k * 2;
+    const std::byte* rows = w.data + p * kPanelColumns * row_bytes;
     const std::int64_t columns = std::min<std::int64_t>(kPanelColumns, n - p * kPanelColumns);
     std::byte* panel = packed.data + p * panel_bytes;
-    if (layout_of(packed) == WeightLayout::kBf16Panels) {
+    if (layout_of(packed) == WeightLayout::kBlockPanels) {
+      find_block_packing(packed.dtype)->pack_panel(rows, row_bytes, columns, blocks, panel);
+    } else if (layout_of(packed) == WeightLayout::kBf16Panels) {
       fill_bf16_panel(rows, columns, k, panel);
     } else {
-      fill_panel(rows, k * 2, columns, k, reinterpret_cast<std::uint16_t*>(panel));
+      fill_panel(rows, row_bytes, columns, k, reinterpret_cast<std::uint16_t*>(panel));
     }
   }
 }
 
+// Whether products read rows of this dtype as a file has them.
 bool has_rows(DType dtype) { return dtype == DType::kF32 || dtype == DType::kF16 || dtype == DType::kBF16; }
+
+WeightLayout packed_layout(DType dtype) {
+  if (dtype == DType::kF16) return WeightLayout::kF16Panels;
+  return dtype == DType::kBF16 ? WeightLayout::kBf16Panels : WeightLayout::kBlockPanels;
+}
 
 }  // namespace
 
@@ -74,6 +85,8 @@ bool is_weight(const TensorDesc& desc) {
       return desc.dtype == DType::kF16;
     case WeightLayout::kBf16Panels:
       return desc.dtype == DType::kBF16;
+    case WeightLayout::kBlockPanels:
+      return find_block_packing(desc.dtype) && desc.shape[1] % info(desc.dtype).block_elems == 0;
   }
   return false;
 }
@@ -85,6 +98,8 @@ std::int64_t weight_stride(const TensorDesc& weight) {
       return k * kPanelColumns * 2;
     case WeightLayout::kBf16Panels:
       return (k + 1) / 2 * kPanelColumns * 4;
+    case WeightLayout::kBlockPanels:
+      return k / info(weight.dtype).block_elems * info(weight.dtype).block_bytes * kPanelColumns;
     case WeightLayout::kRows:
       break;
   }
@@ -106,6 +121,10 @@ void unpack_row(const TensorView& weight, std::int64_t row, float* y) noexcept {
     std::memcpy(y, source, static_cast<std::size_t>(stride));
     return;
   }
+  if (layout_of(weight) == WeightLayout::kBlockPanels) {
+    decode_column(*find_block_packing(weight.dtype), source, static_cast<int>(column), k, y);
+    return;
+  }
   for (std::int64_t i = 0; i < k; ++i) {
     std::int64_t at = i;
     if (layout_of(weight) == WeightLayout::kF16Panels) at = i * kPanelColumns + column;
@@ -117,9 +136,11 @@ void unpack_row(const TensorView& weight, std::int64_t row, float* y) noexcept {
 }
 
 PackedWeight pack_weight(const TensorView& w, int threads) {
-  if (w.shape.rank() < 2 || !has_rows(w.dtype) || !w.is_dense()) {
+  const std::int64_t block = info(w.dtype).block_elems;
+  if (w.shape.rank() < 2 || !w.is_dense() || w.shape.back() % block != 0 ||
+      (!has_rows(w.dtype) && !find_block_packing(w.dtype))) {
     throw Error(ErrorCode::kUsage, "", "pack_weight",
-                "w is " + describe(w) + ", expected a dense matrix of f32, f16 or bf16");
+                "w is " + describe(w) + ", expected a dense matrix of f32, f16, bf16 or whole blocks");
   }
   std::int64_t k = 1;
   for (const std::int64_t extent : w.shape.dims().subspan(1)) k *= extent;
@@ -132,8 +153,7 @@ PackedWeight pack_weight(const TensorView& w, int threads) {
     packed.view.data = packed.memory.data();
     return packed;
   }
-  const auto layout = w.dtype == DType::kF16 ? WeightLayout::kF16Panels : WeightLayout::kBf16Panels;
-  packed.view.layout = static_cast<std::uint8_t>(layout);
+  packed.view.layout = static_cast<std::uint8_t>(packed_layout(w.dtype));
   packed.view.strides = {};
   packed.memory = Buffer::allocate(static_cast<std::size_t>(weight_bytes(packed.view)));
   packed.view.data = packed.memory.data();

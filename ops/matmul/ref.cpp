@@ -31,9 +31,10 @@ float bf16_panel(const MatmulTile& t, std::int64_t n, std::int64_t k) {
 template <auto weight>
 void product(const MatmulTile& t) {
   for (std::int64_t m = 0; m < t.rows; ++m) {
+    const float* x = static_cast<const float*>(t.x) + m * t.x_stride;
     for (std::int64_t n = 0; n < t.columns; ++n) {
       double sum = 0;
-      for (std::int64_t k = 0; k < t.k; ++k) sum += double{t.x[m * t.x_stride + k]} * weight(t, n, k);
+      for (std::int64_t k = 0; k < t.k; ++k) sum += double{x[k]} * weight(t, n, k);
       if (t.bias) sum += t.bias[n];
       t.y[m * t.y_stride + n] = static_cast<float>(sum);
     }

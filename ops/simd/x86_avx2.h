@@ -98,6 +98,12 @@ struct F32 {
       rows[i + 4].v = _mm256_permute2f128_ps(u[i], u[i + 4], 0x31);
     }
   }
+  // An f16 number in all lanes, exactly.
+  static F32 all_f16(std::uint16_t h) { return {_mm256_cvtph_ps(_mm_set1_epi16(static_cast<short>(h)))}; }
+  // kLanes integers.
+  static F32 load_i8(const std::int8_t* p) {
+    return {_mm256_cvtepi32_ps(_mm256_cvtepi8_epi32(_mm_loadl_epi64(reinterpret_cast<const __m128i*>(p))))};
+  }
 
  private:
   static __m256i mask(std::int64_t n) {

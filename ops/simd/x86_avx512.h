@@ -92,6 +92,10 @@ struct F32 {
       rows[c + 12].v = _mm512_shuffle_f32x4(odd0, odd1, 0xDD);
     }
   }
+  static F32 all_f16(std::uint16_t h) { return {_mm512_cvtph_ps(_mm256_set1_epi16(static_cast<short>(h)))}; }
+  static F32 load_i8(const std::int8_t* p) {
+    return {_mm512_cvtepi32_ps(_mm512_cvtepi8_epi32(_mm_loadu_si128(reinterpret_cast<const __m128i*>(p))))};
+  }
 
  private:
   static __mmask16 mask(std::int64_t n) { return static_cast<__mmask16>((1u << n) - 1); }

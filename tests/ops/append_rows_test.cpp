@@ -1,6 +1,7 @@
 #include <cstring>
 
 #include "quant/half.h"
+#include "quant/q8_0.h"
 #include "tensor/error.h"
 #include "tests/ops/op_test.h"
 
@@ -65,6 +66,66 @@ TEST(AppendRows, RoundsToTheNearestEvenHalf) {
             (std::vector<std::uint16_t>{0x7C00, 0xFC00, 0x0400, 0x0200, 0x0000}));
 }
 
+TEST(AppendRows, WritesBlocks) {
+  using quant::BlockQ8_0;
+  for (const std::int64_t dim : {32, 64, 96, 128}) {
+    const auto blocks = static_cast<std::size_t>(dim / 32);
+    std::vector<float> values = random_floats(2 * 3 * dim, 1);  // [2, 3, d]
+    values[3] = -100;                                           // the largest of block 0
+    const BlockQ8_0 untouched{kUntouched, {}};
+    std::vector<BlockQ8_0> cache(6 * 3 * blocks, untouched);
+    const std::vector<std::int32_t> past{3};
+    run<std::byte>([&](Graph& g) {
+      ops::append_rows(g, TensorView(DType::kQ8_0, {6, 3, dim}, cache.data()), view(values, {2, 3, dim}),
+                       view(past, {1}));
+      return g.constant(view(past, {1}));
+    });
+    for (std::size_t i = 0; i < cache.size(); ++i) {
+      BlockQ8_0 expected = untouched;
+      const std::size_t from = 3 * 3 * blocks;
+      if (i >= from && i < from + 2 * 3 * blocks) quant::encode(&values[(i - from) * 32], &expected);
+      ASSERT_EQ(std::memcmp(&cache[i], &expected, sizeof expected), 0) << "d " << dim << " block " << i;
+    }
+    // quant/q8_0.h: d = max|x| / 127, to f16: 100 / 127 = 0x3A4D.
+    EXPECT_EQ(cache[3 * 3 * blocks].d, 0x3A4D);
+    EXPECT_EQ(cache[3 * 3 * blocks].qs[3], -127);
+  }
+}
+
+TEST(AppendRows, GivesBlocksThatCannotHoldANumberAScaleOfNaN) {
+  std::vector<quant::BlockQ8_0> cache(4);
+  for (const float bad : {NAN, -NAN, INFINITY, -INFINITY}) {
+    std::vector<float> values(128, 1.0f);
+    values[32] = values[95] = bad;
+    const std::vector<std::int32_t> past{0};
+    run<std::byte>([&](Graph& g) {
+      ops::append_rows(g, TensorView(DType::kQ8_0, {1, 1, 128}, cache.data()), view(values, {1, 1, 128}),
+                       view(past, {1}));
+      return g.constant(view(past, {1}));
+    });
+    for (std::size_t i = 0; i < 4; ++i) {
+      float x[32];
+      quant::decode(cache[i], x);
+      for (const float value : x) EXPECT_EQ(std::isnan(value), i == 1 || i == 2) << bad << " block " << i;
+    }
+  }
+}
+
+TEST(AppendRows, CountsTheBytesOfItsCache) {
+  const std::vector<float> values(2 * 64);
+  std::vector<std::byte> cache(8 * 64 * 4);
+  const std::vector<std::int32_t> past{0};
+  const auto bytes = [&](DType type) {
+    Graph g;
+    ops::append_rows(g, TensorView(type, {8, 1, 64}, cache.data()), view(values, {2, 1, 64}),
+                     view(past, {1}));
+    return Plan::make(g, Cpu::from_environment()).steps()[0].cost.bytes;
+  };
+  EXPECT_EQ(bytes(DType::kF32), 2 * 64 * 8);
+  EXPECT_EQ(bytes(DType::kF16), 2 * 64 * 6);
+  EXPECT_EQ(bytes(DType::kQ8_0), 2 * (64 * 4 + 2 * 34));
+}
+
 TEST(AppendRows, TakesStridedRowsAndOneLayerOfAPool) {
   const auto both = random_floats(3 * 4 * 5, 1);  // k and v of 3 tokens: [3, 2 + 2, 5]
   std::vector<float> pool(2 * 6 * 2 * 5, -1.0f);  // [layers, C, G, d]
@@ -97,7 +158,11 @@ TEST(AppendRows, RefusesOperandsThatDoNotFit) {
   };
   const TensorView good = view(cache, {4, 2, 3}), at = view(past, {1});
   EXPECT_EQ(message({DType::kBF16, {4, 2, 3}, cache.data()}, good, at),
-            "append_rows: cache is bf16[4, 2, 3], expected f32 or f16 [C, G, d]");
+            "append_rows: cache is bf16[4, 2, 3], expected f32, f16 or q8_0 [C, G, d], for q8_0 with d a "
+            "multiple of 32");
+  EXPECT_EQ(message({DType::kQ8_0, {4, 2, 3}, cache.data()}, good, at),
+            "append_rows: cache is q8_0[4, 2, 3], expected f32, f16 or q8_0 [C, G, d], for q8_0 with d a "
+            "multiple of 32");
   EXPECT_EQ(message(good, view(rows, {2, 3, 3}), at),
             "append_rows: rows is f32[2, 3, 3], cache is f32[4, 2, 3]");
   EXPECT_EQ(message(good, good, view(rows, {18})), "append_rows: past is f32[18], expected i32[1]");

@@ -9,10 +9,7 @@ TEST(CausalAttention, MatchesDoubleForEveryTailAndCacheType) {
       for (const std::int64_t past : {0, 1, 63, 64, 65, 200}) {
         AttentionCase x(tokens, 4, 2, dim, past + tokens + 3);
         const Expected wide = expected_causal(x, past);
-        AttentionCase rounded = x;
-        round_to_f16(rounded.k);
-        round_to_f16(rounded.v);
-        const Expected narrow = expected_causal(rounded, past);
+        const Expected narrow = expected_causal(stored(x, DType::kF16), past);
         for (const Cpu& cpu : cpus()) {
           SCOPED_TRACE(std::string(name(cpu.best())) + " d " + std::to_string(dim) + " T " +
                        std::to_string(tokens) + " past " + std::to_string(past));
@@ -21,6 +18,38 @@ TEST(CausalAttention, MatchesDoubleForEveryTailAndCacheType) {
         }
       }
     }
+  }
+}
+
+TEST(CausalAttention, MatchesDoubleOverBlocks) {
+  for (const std::int64_t dim : {32, 64, 96, 128, 256}) {
+    for (const std::int64_t tokens : {1, 5, 65}) {
+      for (const std::int64_t past : {0, 1, 31, 63, 64, 65, 127, 128}) {
+        const AttentionCase x(tokens, 4, 2, dim, past + tokens + 3);
+        const Expected expected = expected_causal(stored(x, DType::kQ8_0), past);
+        for (const Cpu& cpu : cpus()) {
+          SCOPED_TRACE(std::string(name(cpu.best())) + " d " + std::to_string(dim) + " T " +
+                       std::to_string(tokens) + " past " + std::to_string(past));
+          expect_within(run_causal(x, past, DType::kQ8_0, cpu), expected);
+        }
+      }
+    }
+  }
+}
+
+// Of one key/value head blocks with the largest and smallest scales of f16 and with a scale of zero.
+TEST(CausalAttention, KeepsExtremeScalesOfBlocks) {
+  AttentionCase x(3, 2, 1, 64, 70);
+  for (std::size_t s = 0; s < 70; ++s) {
+    for (std::size_t i = 0; i < 32; ++i) {
+      x.k[s * 64 + i] *= s % 3 == 0 ? 0x1p-24f : s % 3 == 1 ? 0.0f : 1.0f;
+      x.v[s * 64 + i] = static_cast<float>(i) * (s % 2 ? 65504.0f : -0x1p-24f);
+    }
+  }
+  const Expected expected = expected_causal(stored(x, DType::kQ8_0), 66);
+  for (const Cpu& cpu : cpus()) {
+    SCOPED_TRACE(name(cpu.best()));
+    expect_within(run_causal(x, 66, DType::kQ8_0, cpu), expected);
   }
 }
 
@@ -124,6 +153,37 @@ TEST(CausalAttention, PropagatesNaNToTheRowsThatSeeIt) {
   }
 }
 
+// Through append_rows, whose blocks with a number that they cannot hold become NaN.
+TEST(CausalAttention, ABlockWithNaNOrInfReachesTheRowsThatSeeIt) {
+  for (const float bad : {NAN, INFINITY, -INFINITY}) {
+    for (const bool in_key : {true, false}) {
+      AttentionCase x(100, 4, 2, 96, 100);
+      (in_key ? x.k : x.v)[(70 * 2 + 1) * 96 + 40] = bad;  // in the second of three blocks of head 1
+      std::vector<std::byte> k(100 * 2 * 96 / 32 * 34), v(k.size());
+      const std::vector<std::int32_t> past{0};
+      const Shape cache{100, 2, 96};
+      for (const Cpu& cpu : cpus()) {
+        SCOPED_TRACE(std::string(name(cpu.best())) + (in_key ? " key " : " value ") + std::to_string(bad));
+        const auto y = run(
+            [&](Graph& g) {
+              const Tensor at = g.constant(view(past, {1}));
+              const Tensor keys =
+                  ops::append_rows(g, TensorView(DType::kQ8_0, cache, k.data()), view(x.k, cache), at);
+              const Tensor values =
+                  ops::append_rows(g, TensorView(DType::kQ8_0, cache, v.data()), view(x.v, cache), at);
+              return ops::causal_attention(g, view(x.q, {100, 4, 96}), keys, values, at, x.scale);
+            },
+            cpu);
+        for (std::size_t i = 0; i < y.size(); ++i) {
+          const std::size_t t = i / (4 * 96), head = i / 96 % 4, element = i % 96;
+          const bool hit = t >= 70 && head >= 2 && (in_key || element / 32 == 1);
+          ASSERT_EQ(std::isnan(y[i]), hit) << t << " " << head << " " << element;
+        }
+      }
+    }
+  }
+}
+
 TEST(CausalAttention, TakesAStridedCache) {
   AttentionCase x(6, 4, 2, 64, 70);
   // k and v interleaved: [C, 2 G, d].
@@ -133,21 +193,26 @@ TEST(CausalAttention, TakesAStridedCache) {
     both.insert(both.end(), x.v.begin() + s * 128, x.v.begin() + s * 128 + 128);
   }
   const std::vector<std::int32_t> past{64};
-  for (const Cpu& cpu : cpus()) {
-    const auto y = run(
-        [&](Graph& g) {
-          const Tensor cache = g.constant(view(both, {70, 4, 64}));
-          return ops::causal_attention(g, view(x.q, {6, 4, 64}), ops::slice(g, cache, 1, 0, 2),
-                                       ops::slice(g, cache, 1, 2, 4), view(past, {1}), x.scale);
-        },
-        cpu);
-    EXPECT_EQ(y, run_causal(x, 64, DType::kF32, cpu));
+  for (const DType type : {DType::kF32, DType::kF16, DType::kQ8_0}) {
+    const auto bytes = encoded(both, type);
+    for (const Cpu& cpu : cpus()) {
+      const auto y = run(
+          [&](Graph& g) {
+            const Tensor cache = g.constant(TensorView(type, {70, 4, 64}, bytes.data()));
+            return ops::causal_attention(g, view(x.q, {6, 4, 64}), ops::slice(g, cache, 1, 0, 2),
+                                         ops::slice(g, cache, 1, 2, 4), view(past, {1}), x.scale);
+          },
+          cpu);
+      EXPECT_EQ(y, run_causal(x, 64, type, cpu));
+    }
   }
 }
 
 TEST(CausalAttention, RefusesOperandsThatDoNotFit) {
   const std::vector<float> q(2 * 6 * 8), wide(2 * 300), k(4 * 2 * 8), other(4 * 3 * 8);
   const std::vector<std::int32_t> past{0}, two{0, 0};
+  const std::string types =
+      "expected f32, f16 or q8_0 [C, G, d], for q8_0 with d a multiple of 32, and H a multiple of G";
   const auto attention = [&](const TensorView& qs, const TensorView& ks, const TensorView& vs,
                              const TensorView& at) {
     return refusal([&](Graph& g) { ops::causal_attention(g, qs, ks, vs, at, 1); });
@@ -158,11 +223,11 @@ TEST(CausalAttention, RefusesOperandsThatDoNotFit) {
   EXPECT_EQ(attention(view(wide, {2, 1, 300}), keys, keys, at),
             "causal_attention: q is f32[2, 1, 300], expected f32[T, H, d] with d from 1 to 256");
   EXPECT_EQ(attention(queries, view(k, {2, 4, 8}), keys, at),
-            "causal_attention: k is f32[2, 4, 8], q is f32[2, 6, 8], expected f32 or f16 [C, G, d] with H a "
-            "multiple of G");
+            "causal_attention: k is f32[2, 4, 8], q is f32[2, 6, 8], " + types);
   EXPECT_EQ(attention(queries, {DType::kBF16, {4, 2, 8}, k.data()}, keys, at),
-            "causal_attention: k is bf16[4, 2, 8], q is f32[2, 6, 8], expected f32 or f16 [C, G, d] with H a "
-            "multiple of G");
+            "causal_attention: k is bf16[4, 2, 8], q is f32[2, 6, 8], " + types);
+  EXPECT_EQ(attention(queries, {DType::kQ8_0, {4, 2, 8}, k.data()}, keys, at),
+            "causal_attention: k is q8_0[4, 2, 8], q is f32[2, 6, 8], " + types);
   EXPECT_EQ(attention(queries, {DType::kF16, {4, 2, 8}, k.data()}, keys, at),
             "causal_attention: v is f32[4, 2, 8], k is f16[4, 2, 8]");
   EXPECT_EQ(attention(queries, keys, view(other, {4, 3, 8}), at),

@@ -5,7 +5,7 @@
 #include <string>
 #include <utility>
 
-#include "quant/half.h"
+#include "quant/formats.h"
 #include "tensor/error.h"
 #include "tests/ops/op_test.h"
 
@@ -104,27 +104,32 @@ inline Expected expected_causal(const AttentionCase& x, std::int64_t past) {
       [&](std::int64_t t) { return std::clamp<std::int64_t>(past + t + 1, 0, x.cache); });
 }
 
-inline std::vector<std::uint16_t> to_f16(const std::vector<float>& values) {
-  std::vector<std::uint16_t> halves;
-  for (const float value : values) halves.push_back(quant::f32_to_f16(value));
-  return halves;
+// Rows of a cache of that type. The formats themselves are tested in tests/quant.
+inline std::vector<std::uint8_t> encoded(const std::vector<float>& values, DType type) {
+  const auto n = static_cast<std::int64_t>(values.size());
+  std::vector<std::uint8_t> bytes(static_cast<std::size_t>(dense_bytes(type, {n})));
+  quant::find_format(type)->encode_row(values.data(), n, bytes.data());
+  return bytes;
 }
-inline void round_to_f16(std::vector<float>& values) {
-  for (float& value : values) value = quant::f16_to_f32(quant::f32_to_f16(value));
+// x with the keys and values that a cache of that type holds.
+inline AttentionCase stored(AttentionCase x, DType type) {
+  for (std::vector<float>* values : {&x.k, &x.v}) {
+    const auto n = static_cast<std::int64_t>(values->size());
+    quant::find_format(type)->decode_row(encoded(*values, type).data(), n, values->data());
+  }
+  return x;
 }
 
 inline std::vector<float> run_causal(const AttentionCase& x, std::int64_t past, DType cache, const Cpu& cpu,
                                      int threads = 1) {
   const std::vector<std::int32_t> at{static_cast<std::int32_t>(past)};
-  const auto k = to_f16(x.k), v = to_f16(x.v);
-  const bool half = cache == DType::kF16;
+  const auto k = encoded(x.k, cache), v = encoded(x.v, cache);
   const Shape shape{x.cache, x.kv_heads, x.dim};
-  const TensorView keys(cache, shape, half ? static_cast<const void*>(k.data()) : x.k.data());
-  const TensorView values(cache, shape, half ? static_cast<const void*>(v.data()) : x.v.data());
   return run(
       [&](Graph& g) {
-        return ops::causal_attention(g, view(x.q, {x.tokens, x.heads, x.dim}), keys, values, view(at, {1}),
-                                     x.scale);
+        return ops::causal_attention(g, view(x.q, {x.tokens, x.heads, x.dim}),
+                                     TensorView(cache, shape, k.data()), TensorView(cache, shape, v.data()),
+                                     view(at, {1}), x.scale);
       },
       cpu, threads);
 }

@@ -46,8 +46,9 @@ std::string error_of(const TensorView& table, const TensorView& ids) {
 TEST(Embedding, RefusesOperandsThatDoNotFit) {
   const std::vector<float> table(6);
   const std::vector<std::int32_t> ids(2);
-  EXPECT_EQ(error_of(view(table, {6}), view(ids, {2})),
-            "embedding: table is f32[6], expected a matrix of f32, f16 or bf16, as in a file or packed");
+  EXPECT_EQ(
+      error_of(view(table, {6}), view(ids, {2})),
+      "embedding: table is f32[6], expected a matrix of f32, f16 or bf16, or one packed by pack_weight");
   EXPECT_EQ(error_of(view(table, {2, 3}), view(ids, {1, 2})),
             "embedding: ids is i32[1, 2], expected dense i32[T]");
   EXPECT_EQ(error_of(view(table, {2, 3}), view(table, {6})),

@@ -174,9 +174,9 @@ TEST(Matmul, RefusesOperandsThatDoNotFit) {
   EXPECT_EQ(error_of([&](Graph& g) {
               ops::matmul(g, x5, view(ids, {3, 5}));
             }),
-            "matmul: w is i32[3, 5], expected a matrix of f32, f16 or bf16, as in a file or packed");
+            "matmul: w is i32[3, 5], expected a matrix of f32, f16 or bf16, or one packed by pack_weight");
   EXPECT_EQ(error_of([&](Graph& g) { ops::matmul(g, x5, TensorView(DType::kF32, {5}, w.data())); }),
-            "matmul: w is f32[5], expected a matrix of f32, f16 or bf16, as in a file or packed");
+            "matmul: w is f32[5], expected a matrix of f32, f16 or bf16, or one packed by pack_weight");
   EXPECT_EQ(error_of([&](Graph& g) {
               ops::matmul(g, ops::slice(g, g.constant(view(x, {2, 6})), 1, 0, 5), w5);
             }),
@@ -238,9 +238,9 @@ TEST(PackWeight, RefusesWhatIsNoWeight) {
   const std::vector<float> w(12);
   const ops::PackedWeight packed = ops::pack_weight(FileWeight(DType::kF16, {3, 4}, 1).view, 1);
   EXPECT_EQ(error_of([&](Graph&) { ops::pack_weight(view(w, {12}), 1); }),
-            "pack_weight: w is f32[12], expected a dense matrix of f32, f16 or bf16");
+            "pack_weight: w is f32[12], expected a dense matrix of f32, f16, bf16 or whole blocks");
   EXPECT_EQ(error_of([&](Graph&) { ops::pack_weight(packed.view, 1); }),
-            "pack_weight: w is f16[3, 4], expected a dense matrix of f32, f16 or bf16");
+            "pack_weight: w is f16[3, 4], expected a dense matrix of f32, f16, bf16 or whole blocks");
 }
 
 // ---- patch_embed ----

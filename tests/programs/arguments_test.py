@@ -35,15 +35,18 @@ class Flags(ProgramTest):
         for flags, named in [(["-p", "a", "-f", "b"], "-f"), (["--json", "x"], "--json"), (["--raw"], "--raw"),
                              (["-p", "a", "--raw", "-sys", "b"], "-sys"), (["-p", "a", "--top-logprobs", "2"], "--top-logprobs"),
                              (["-p", "a", "--draw-boxes", "x.png"], "--draw-boxes"), (["-p", "a", "--show-input", "x.png"], "--show-input"),
-                             (["-p", "a", "-ctk", "f16", "-ctv", "f32"], "-ctv"),
+                             (["-p", "a", "-ctk", "f16", "-ctv", "f32"], "-ctv"), (["-p", "a", "-ctk", "q8_0", "-ctv", "f16"], "-ctv"),
                              (["-p", "a", "--image-min-tokens", "9", "--image-max-tokens", "8"], "--image-min-tokens"),
                              (["-p", "a", "--json", "same", "--trace", "same"], "same")]:
             with self.subTest(flags):
                 self.assert_error(ask(*flags, cwd=self.folder), 2, named)
 
     def test_cache_types(self):
-        for name in ["q8_0", "F16", "", "f64"]:
-            self.assert_error(ask("-p", "a", "-ctk", name), 2, "-ctk", "f16 or f32")
+        for name in ["q4_0", "Q8_0", "F16", "", "f64"]:
+            self.assert_error(ask("-p", "a", "-ctk", name), 2, "-ctk", "f16, q8_0 or f32")
+            self.assert_error(ask("-p", "a", "-ctv", name), 2, "-ctv", "f16, q8_0 or f32")
+        for name in ["f16", "q8_0", "f32"]:
+            self.assert_success(ask("-p", "a", "-n", "1", "-ctk", name, "-ctv", name))
 
     def test_integers_must_be_whole_strings(self):
         for flag in ["-n", "-c", "-t", "--seed", "--top-k", "--image-min-tokens", "--image-max-tokens", "--top-logprobs"]:

@@ -189,7 +189,7 @@ TEST(Config, RefusesZeroAndNegativeSizes) {  // C6
 
 TEST(Config, StatesTheRelationThatDoesNotHold) {  // C7
   EXPECT_REFUSED(changed("/text_config/num_key_value_heads", 3),
-                 "num_attention_heads: ", "multiple of num_key_value_heads (got 4 and 3)");
+                 "num_attention_heads: ", "multiple of text_config.num_key_value_heads (got 4 and 3)");
   EXPECT_REFUSED(changed("/text_config/head_dim", 127), "text_config.head_dim: must be even (got 127)");
   const char* sections = "text_config.rope_scaling.mrope_section: ";
   EXPECT_REFUSED(changed("/text_config/rope_scaling/mrope_section", {24, 20, 21}), sections,

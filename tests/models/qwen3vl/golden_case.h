@@ -12,7 +12,7 @@
 #include "models/files/checkpoint.h"
 #include "models/files/json.h"
 #include "models/qwen3vl/session.h"
-#include "quant/half.h"
+#include "quant/formats.h"
 #include "tests/golden.h"
 
 namespace tessera::testing {
@@ -74,11 +74,8 @@ inline std::shared_ptr<const Checkpoint> widened(const Checkpoint& source) {
     const auto n = static_cast<std::size_t>(entry.shape.elements());
     Buffer& wide = memory.emplace_back(Buffer::allocate(n * sizeof(float)));
     auto* out = reinterpret_cast<float*>(wide.data());
-    for (std::size_t i = 0; i < n; ++i) {
-      std::uint16_t half = 0;
-      std::memcpy(&half, entry.bytes.data() + 2 * i, sizeof half);
-      out[i] = entry.view->dtype == DType::kBF16 ? quant::bf16_to_f32(half) : quant::f16_to_f32(half);
-    }
+    quant::find_format(entry.view->dtype)
+        ->decode_row(reinterpret_cast<const std::uint8_t*>(entry.bytes.data()), entry.shape.elements(), out);
     entry.bytes = {wide.data(), wide.size()};
     entry.view = TensorView(DType::kF32, entry.shape, wide.data());
   }

@@ -2,9 +2,11 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <atomic>
 #include <cmath>
 #include <limits>
+#include <utility>
 
 #include "models/qwen3vl/weights.h"
 #include "tests/models/files/expect_error.h"
@@ -137,6 +139,41 @@ TEST_F(SessionTest, HalfPrecisionCacheStaysClose) {
   for (std::size_t i = 0; i < expected.size(); ++i) ASSERT_NEAR(got[i], expected[i], 2e-2) << i;
 }
 
+TEST_F(SessionTest, BlockCacheStaysClose) {
+  Session exact = session(), blocks = session(256, DType::kQ8_0);
+  const auto pictures = encode(exact);
+  const auto expected = exact.prefill(ids_, pictures);
+  const auto got = blocks.prefill(ids_, pictures);
+  const auto greatest = [](std::span<const float> x) {
+    return std::max_element(x.begin(), x.end()) - x.begin();
+  };
+  EXPECT_EQ(greatest(got), greatest(expected));
+  for (std::size_t i = 0; i < expected.size(); ++i) ASSERT_NEAR(got[i], expected[i], 2e-1) << i;
+}
+
+TEST_F(SessionTest, ChunksAndThreadsDoNotChangeWhatACacheOfAnyTypeGives) {
+  Session first = session();
+  const auto pictures = encode(first);
+  for (const DType type : {DType::kF16, DType::kQ8_0}) {
+    const auto logits = [&](int threads, std::int64_t chunk) {
+      Session s(model(), {.threads = threads, .context = 256, .chunk = chunk, .cache_dtype = type});
+      const auto prompt = s.prefill(ids_, pictures);
+      std::vector<float> all(prompt.begin(), prompt.end());
+      for (const std::int32_t id : {5, 600, 31}) {
+        const auto next = s.decode(id);
+        all.insert(all.end(), next.begin(), next.end());
+      }
+      return all;
+    };
+    const std::vector<float> expected = logits(1, 512);
+    for (const auto& [threads, chunk] : {std::pair<int, std::int64_t>{1, 1}, {2, 7}, {3, 16}, {2, 512}}) {
+      const std::vector<float> got = logits(threads, chunk);
+      ASSERT_EQ(std::memcmp(got.data(), expected.data(), expected.size() * sizeof(float)), 0)
+          << info(type).name << ", " << threads << " threads, chunk " << chunk;
+    }
+  }
+}
+
 TEST_F(SessionTest, OptionsOutOfRangeAreRefused) {
   const auto make = [](qwen3vl::SessionOptions options) { Session(model(), options); };
   EXPECT_TESSERA_ERROR(make({.threads = 0}), kUsage, "threads");
@@ -144,6 +181,13 @@ TEST_F(SessionTest, OptionsOutOfRangeAreRefused) {
   EXPECT_TESSERA_ERROR(make({.context = 2049}), kUsage, "context");
   EXPECT_TESSERA_ERROR(make({.context = 16, .chunk = 0}), kUsage, "chunk");
   EXPECT_TESSERA_ERROR(make({.context = 16, .cache_dtype = DType::kI32}), kUsage, "i32");
+  EXPECT_TESSERA_ERROR(make({.context = 16, .cache_dtype = DType::kQ4_0}), kUsage,
+                       "cache type: not supported (got q4_0, expected f16, q8_0 or f32)");
+  qwen3vl::TextConfig text = model()->config().text;
+  text.head_dim = 80;
+  EXPECT_TESSERA_ERROR(
+      qwen3vl::cache_bytes(text, 16, DType::kQ8_0), kUsage,
+      "cache type: q8_0 does not fit this model (got head_dim 80, expected a multiple of 32)");
 }
 
 // The model with NaN in the first element of a bf16 tensor. `sound` must outlive it.
@@ -183,6 +227,8 @@ TEST_F(SessionTest, MemoryIsSaidBeforeItIsTaken) {
   const std::size_t small = s.encode_bytes({1, 6, 8}), large = s.encode_bytes({1, 16, 16});
   EXPECT_GT(large, small);
   EXPECT_EQ(qwen3vl::cache_bytes(model()->config().text, 100, DType::kF16), 4u * 2 * 100 * 2 * 128 * 2);
+  EXPECT_EQ(qwen3vl::cache_bytes(model()->config().text, 100, DType::kQ8_0),
+            4u * 2 * 100 * 2 * (128 / 32 * 34));
   EXPECT_TESSERA_ERROR(Model::load(kCase.model_folder(), {.threads = 1, .extra_bytes = std::size_t{1} << 60}),
                        kResource, "memory", "available");
 }
