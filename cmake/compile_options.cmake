@@ -1,5 +1,5 @@
 # Warnings and sanitizers for our own targets. No flag here changes arithmetic or the instruction set:
-# ISA flags stand in ops/isa.cmake alone.
+# ISA flags stand in cmake/isa.cmake alone.
 function(tessera_compile_options target)
   target_compile_options(${target} PRIVATE -Wall -Wextra -Wshadow $<$<BOOL:${TESSERA_WERROR}>:-Werror>)
   if(TESSERA_SANITIZE)

@@ -5,8 +5,11 @@
 //
 //   decode(block, x)       bytes to kElems floats; the products and their order are part of the format
 //   encode(x, block)       the reference: the bytes that the ggml library writes (spec/qwen3-vl.md 9.4)
-//   search(x, w, block)    the same bytes with scales searched for a small sum of w * (x - decoded)^2;
-//                          usually better than encode, which formats.h makes sure of
+//   search(kernels, x, w, block)   the same bytes with scales searched for a small sum of
+//                          w * (x - decoded)^2; usually better than encode, which formats.h makes sure of
+//
+// An encode that fits scales too takes kernels as well. Kernels are those of any level (quant/fit/kernels.h):
+// the bytes are the same.
 //
 // x: kElems finite floats of magnitude up to kMaxMagnitude; w: kElems weights in 0 … 1, not all zero.
 #pragma once

@@ -34,21 +34,16 @@ inline std::uint16_t f32_to_f16(float value) {
   const std::uint32_t magnitude = u & 0x7FFFFFFFu;
   if (magnitude > 0x7F800000u) return static_cast<std::uint16_t>(sign | 0x7E00 | (u >> 13 & 0x3FF));
   if (magnitude >= 0x47800000u) return sign | 0x7C00;  // 65536 and up, Inf
-  std::uint32_t significand = 0, shift = 13, base = 0;
-  if (magnitude < 0x38800000u) {  // below 2^-14: a denormal in units of 2^-24
-    const std::uint32_t exponent = magnitude >> 23;
-    if (exponent < 102) return sign;  // below 2^-25
-    significand = (magnitude & 0x7FFFFFu) | 0x800000u;
-    shift = 126 - exponent;
-  } else {
-    significand = magnitude & 0x7FFFFFu;
-    base = ((magnitude >> 23) - 112) << 10;
+  if (magnitude >= 0x38800000u) {                      // a carry runs into the exponent, to Inf at last
+    const std::uint32_t odd = magnitude >> 13 & 1;
+    return static_cast<std::uint16_t>(sign | (magnitude - (112u << 23) + 0xFFF + odd) >> 13);
   }
-  const std::uint32_t half = 1u << (shift - 1), rest = significand & ((1u << shift) - 1);
-  std::uint32_t result = base + (significand >> shift);
-  if (rest > half || (rest == half && (result & 1)))
-    ++result;  // a carry runs into the exponent, to Inf at last
-  return static_cast<std::uint16_t>(sign | result);
+  // Below 2^-14: a denormal in units of 2^-24.
+  const std::uint32_t exponent = magnitude >> 23;
+  if (exponent < 102) return sign;  // below 2^-25
+  const std::uint32_t significand = (magnitude & 0x7FFFFFu) | 0x800000u, shift = 126 - exponent;
+  const std::uint32_t odd = significand >> shift & 1, half = 1u << (shift - 1);
+  return static_cast<std::uint16_t>(sign | (significand + half - 1 + odd) >> shift);
 }
 
 }  // namespace tessera::quant

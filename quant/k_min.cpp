@@ -5,108 +5,11 @@
 #include <limits>
 
 #include "quant/block.h"
-#include "quant/fit.h"
+#include "quant/fit/fit.h"
 #include "quant/half.h"
-#include "quant/lanes.h"
 
 namespace tessera::quant {
 namespace {
-
-// The reference's fit of four sub-blocks side by side, one in a lane; in each lane the sums run in the order
-// of the elements, as the reference's do.
-class FourFits {
- public:
-  // x: 4 * 32 elements.
-  FourFits(const float* x, const KMinRule& rule)
-      : rule_(rule), levels_(all(static_cast<float>(rule.levels))) {
-    Lanes squares{};
-    low_ = high_ = Lanes{x[0], x[32], x[64], x[96]};
-    for (int l = 0; l < 32; ++l) {
-      x_[l] = Lanes{x[l], x[32 + l], x[64 + l], x[96 + l]};
-      squares += x_[l] * x_[l];
-      low_ = x_[l] < low_ ? x_[l] : low_;
-      high_ = high_ < x_[l] ? x_[l] : high_;
-    }
-    low_ = low_ < 0 ? low_ : Lanes{};
-    squares /= 32;
-    const Lanes mean{std::sqrt(squares[0]), std::sqrt(squares[1]), std::sqrt(squares[2]),
-                     std::sqrt(squares[3])};
-    for (int l = 0; l < 32; ++l) {
-      w_[l] = mean + (x_[l] < 0 ? -x_[l] : x_[l]);
-      sum_w_ += w_[l];
-      sum_wx_ += w_[l] * x_[l];
-    }
-  }
-
-  // x ~ scale * q + min.
-  struct Fit {
-    Lanes scale, min;
-    Lanes q[32];
-  };
-
-  Fit run() const {
-    const Mask flat = high_ == low_;
-    Fit best;
-    const Lanes first = levels_ / (flat ? all(1) : high_ - low_);
-    best.scale = 1 / first;
-    best.min = low_;
-    round(first, low_, best.q);
-    Lanes least = error(best);
-    for (int s = 0; s <= rule_.tries; ++s) {
-      // The min of each try is the one accepted so far.
-      const float more = rule_.first + 0.1f * static_cast<float>(s);
-      Fit next;
-      round((more + levels_) / (high_ - best.min), best.min, next.q);
-      const Mask determined = least_squares(&next);
-      const Lanes found = error(next);
-      const Mask better = (found < least) & determined;
-      least = better ? found : least;
-      best.scale = better ? next.scale : best.scale;
-      best.min = better ? next.min : best.min;
-      for (int l = 0; l < 32; ++l) best.q[l] = better ? next.q[l] : best.q[l];
-    }
-    best.scale = flat ? Lanes{} : best.scale;
-    best.min = flat ? low_ : best.min;
-    for (Lanes& q : best.q) q = flat ? Lanes{} : q;
-    return best;
-  }
-
- private:
-  void round(Lanes inv, Lanes min, Lanes* q) const {
-    for (int l = 0; l < 32; ++l) q[l] = round_clamped(inv * (x_[l] - min), Lanes{}, levels_);
-  }
-
-  Lanes error(const Fit& fit) const {
-    Lanes sum{};
-    for (int l = 0; l < 32; ++l) {
-      const Lanes rest = fit.scale * fit.q[l] + fit.min - x_[l];
-      sum += w_[l] * (rest * rest);
-    }
-    return sum;
-  }
-
-  // Sets scale and min to the weighted least squares for the codes. The mask says where they are determined.
-  Mask least_squares(Fit* fit) const {
-    Lanes wq{}, wqq{}, wqx{};
-    for (int l = 0; l < 32; ++l) {
-      const Lanes weighted = w_[l] * fit->q[l];
-      wq += weighted;
-      wqq += weighted * fit->q[l];
-      wqx += weighted * x_[l];
-    }
-    const Lanes determinant = sum_w_ * wqq - wq * wq;
-    fit->scale = (sum_w_ * wqx - sum_wx_ * wq) / determinant;
-    fit->min = (wqq * sum_wx_ - wq * wqx) / determinant;
-    const Mask above = fit->min > 0;
-    fit->scale = above ? wqx / wqq : fit->scale;
-    fit->min = above ? Lanes{} : fit->min;
-    return determinant > 0;
-  }
-
-  KMinRule rule_;
-  Lanes levels_, low_, high_, sum_w_{}, sum_wx_{};
-  Lanes x_[32], w_[32];
-};
 
 // Codes for the scales and mins that stand in the block; those with d * scale = 0 stay.
 void round_block(const float* x, int levels, KMin* block) {
@@ -122,81 +25,132 @@ void round_block(const float* x, int levels, KMin* block) {
 // The search over one block: from fitted lines to d, dmin and six-bit numbers.
 class KMinSearch {
  public:
-  KMinSearch(const float* x, const float* w, int levels) : x_(x), w_(w), levels_(levels) {
+  KMinSearch(const FitKernels& kernels, const float* x, const float* w, int levels)
+      : kernels_(kernels), columns_{x_, w_, 32, 0, static_cast<float>(levels)} {
+    StepBatch lines;
+    lines.d = lines.dmin = 1;
     for (int j = 0; j < 8; ++j) {
-      lines_[j] = fit_line(x + 32 * j, w + 32 * j, levels, MinRule::kNotPositive);
-      for (int l = 32 * j; l < 32 * j + 32; ++l) sum_w_[j] += w[l], sum_wx_[j] += w[l] * x[l];
-      max_scale_ = std::max(max_scale_, lines_[j].scale);
-      max_min_ = std::max(max_min_, -lines_[j].min);
+      const Line line =
+          fit_line(kernels, {x + 32 * j, w + 32 * j, 32, 0, columns_.high}, MinRule::kNotPositive);
+      model_.scale[j] = lines.s[j] = lines.s[j + 8] = line.scale;
+      model_.min[j] = line.min;
+      lines.m[j] = lines.m[j + 8] = -line.min;
+      max_scale_ = std::max(max_scale_, line.scale);
+      max_min_ = std::max(max_min_, -line.min);
+      for (int l = 0; l < 32; ++l) {
+        const float v = x[32 * j + l], weight = w[32 * j + l];
+        x_[kLanesPerBatch * l + j] = x_[kLanesPerBatch * l + j + 8] = v;
+        w_[kLanesPerBatch * l + j] = w_[kLanesPerBatch * l + j + 8] = weight;
+        model_.w[j] += weight;
+        sum_wx_[j] += weight * v;
+      }
     }
+    StepBest sums;
+    std::fill_n(sums.error, kLanesPerBatch, std::numeric_limits<float>::infinity());
+    kernels.try_steps(columns_, lines, &sums);
+    std::copy_n(sums.wq, 8, model_.wq);
+    std::copy_n(sums.wqq, 8, model_.wqq);
   }
 
   KMin run() {
-    // 63 gives the finest steps that reach the largest scale; a slightly coarser one may fit the others.
-    for (const float units : {63.0f, 61.6f, 60.3f, 58.5f, 56.5f}) {
-      KMin next{};
-      next.d = f32_to_f16(max_scale_ / units);
-      next.dmin = f32_to_f16(max_min_ / 63);
-      accept(next, choose(&next));
-      if (refit(&next)) accept(next, choose(&next));
+    std::uint16_t d[kTried];
+    const std::uint16_t dmin = f32_to_f16(max_min_ / 63);
+    choose_d(dmin, d);
+    for (const std::uint16_t half : d) {
+      Candidate next{};
+      next.d = half;
+      next.dmin = dmin;
+      accept(&next);
+      if (refit(&next)) accept(&next);
     }
-    for (int i = 0; i < 3; ++i) {
-      KMin next = best_;
-      if (!refit(&next) || !accept(next, choose(&next))) break;
+    for (int i = 0; i < 2; ++i) {
+      Candidate next = best_;
+      if (!refit(&next) || !accept(&next)) break;
     }
-    for (const int steps : {-1, 1}) {
-      KMin next = best_;
-      next.d = static_cast<std::uint16_t>(std::clamp(next.d + steps, 0, 0x7BFF));
-      accept(next, choose(&next));
+    KMin block{};
+    block.d = best_.d;
+    block.dmin = best_.dmin;
+    for (int j = 0; j < 8; ++j) {
+      block.scale[j] = static_cast<std::uint8_t>(best_.s[j]);
+      block.min[j] = static_cast<std::uint8_t>(best_.m[j]);
     }
-    round_block(x_, levels_, &best_);
-    return best_;
+    return block;
   }
 
  private:
-  bool accept(const KMin& next, float error) {
+  static constexpr int kTried = 3;
+
+  // Of sixteen d's those for which six-bit numbers lie nearest to the fitted lines.
+  void choose_d(std::uint16_t dmin, std::uint16_t* best) {
+    model_.dmin = f16_to_f32(dmin);
+    // 63 gives the finest steps that reach the largest scale; coarser ones may fit the others.
+    for (int c = 0; c < kLanesPerBatch; ++c)
+      model_.d[c] = max_scale_ / (63.4f - 0.5f * static_cast<float>(c));
+    kernels_.cost_steps(&model_);
+    for (int i = 0; i < kTried; ++i) {
+      const auto at = std::min_element(model_.cost, model_.cost + kLanesPerBatch) - model_.cost;
+      best[i] = f32_to_f16(model_.d[at]);
+      model_.cost[at] = std::numeric_limits<float>::infinity();
+    }
+  }
+
+  struct Candidate {
+    std::uint16_t d, dmin;
+    float s[8], m[8];
+    float wq[8], wqq[8], wxq[8];
+  };
+
+  bool accept(Candidate* next) {
+    const float error = choose(next);
     if (!(error < least_)) return false;
     least_ = error;
-    best_ = next;
+    best_ = *next;
     return true;
   }
 
   // For each sub-block the best six-bit pair near its line, given d and dmin. Returns the block's error.
-  float choose(KMin* block) const {
-    const float d = f16_to_f32(block->d), dmin = f16_to_f32(block->dmin);
+  float choose(Candidate* block) const {
+    StepBatch batch;
+    batch.d = f16_to_f32(block->d);
+    batch.dmin = f16_to_f32(block->dmin);
+    const float units = inverse(batch.d), min_units = inverse(batch.dmin);
+    StepBest best;
+    std::fill_n(best.error, kLanesPerBatch, std::numeric_limits<float>::infinity());
+    for (const float step : {0.0f, -1.0f, 1.0f}) {
+      for (int j = 0; j < 8; ++j) {
+        const float scale = model_.scale[j], slope = model_.w[j] > 0 ? model_.wq[j] / model_.w[j] : 0;
+        const float s = clamp(round_even(clamp(scale * units, 0, 63)) + step, 0, 63);
+        // The two on either side of the min that goes best with the scale.
+        const float min = model_.min[j] - slope * (batch.d * s - scale);
+        const float m = round_even(clamp(-min * min_units - 0.5f, 0, 62));
+        batch.s[j] = batch.s[j + 8] = s;
+        batch.m[j] = m;
+        batch.m[j + 8] = m + 1;
+      }
+      kernels_.try_steps(columns_, batch, &best);
+    }
     float sum = 0;
     for (int j = 0; j < 8; ++j) {
-      const int scale = nearest(lines_[j].scale * inverse(d), 0, 63);
-      const int min = nearest(-lines_[j].min * inverse(dmin), 0, 63);
-      float least = std::numeric_limits<float>::infinity();
-      // A wider scale goes with a lower min, so that pairs moving against each other are left out.
-      static constexpr int kMoves[][2] = {{0, 0}, {0, -1}, {0, 1}, {-1, 0}, {1, 0}, {-1, -1}, {1, 1}};
-      for (const auto& [ds, dm] : kMoves) {
-        const int s = scale + ds, m = min + dm;
-        if (s < 0 || s > 63 || m < 0 || m > 63) continue;
-        const Line line{d * static_cast<float>(s), -(dmin * static_cast<float>(m))};
-        const float error = squared_error(x_ + 32 * j, w_ + 32 * j, 32, line, 0, levels_);
-        if (!(error < least)) continue;
-        least = error;
-        block->scale[j] = static_cast<std::uint8_t>(s);
-        block->min[j] = static_cast<std::uint8_t>(m);
-      }
-      sum += least;
+      const int c = best.error[j + 8] < best.error[j] ? j + 8 : j;
+      sum += best.error[c];
+      block->s[j] = best.s[c];
+      block->m[j] = best.m[c];
+      block->wq[j] = best.wq[c];
+      block->wqq[j] = best.wqq[c];
+      block->wxq[j] = best.wxq[c];
     }
     return sum;
   }
 
   // d and dmin by least squares over the whole block, its other numbers fixed. False where nothing moves.
-  bool refit(KMin* block) const {
-    const float old_d = f16_to_f32(block->d), old_dmin = f16_to_f32(block->dmin);
+  bool refit(Candidate* block) const {
     double aa = 0, ab = 0, bb = 0, ax = 0, bx = 0;  // x ~ d * a - dmin * b, a = scale * q, b = min
     for (int j = 0; j < 8; ++j) {
-      const float s = block->scale[j], m = block->min[j];
-      const LineSums sums = line_sums(x_ + 32 * j, w_ + 32 * j, {old_d * s, -(old_dmin * m)}, levels_);
-      aa += s * s * sums.wqq;
-      ab += s * m * sums.wq;
-      bb += m * m * sum_w_[j];
-      ax += s * sums.wxq;
+      const double s = block->s[j], m = block->m[j];
+      aa += s * s * block->wqq[j];
+      ab += s * m * block->wq[j];
+      bb += m * m * model_.w[j];
+      ax += s * block->wxq[j];
       bx += m * sum_wx_[j];
     }
     const double determinant = aa * bb - ab * ab;
@@ -216,13 +170,13 @@ class KMinSearch {
     return true;
   }
 
-  const float* x_;
-  const float* w_;
-  int levels_;
-  Line lines_[8];
-  float sum_w_[8] = {}, sum_wx_[8] = {};
+  const FitKernels& kernels_;
+  Elements columns_;
+  float x_[32 * kLanesPerBatch], w_[32 * kLanesPerBatch];  // the sub-blocks twice, one in a column
+  StepModel model_{};                                      // the fitted lines
+  float sum_wx_[8] = {};
   float max_scale_ = 0, max_min_ = 0, least_ = std::numeric_limits<float>::infinity();
-  KMin best_{};
+  Candidate best_{};
 };
 
 // A block of equal elements, exact where the number is an f16.
@@ -261,22 +215,24 @@ void decode_k_min(const KMin& block, float* x) {
   }
 }
 
-KMin encode_k_min(const float* x, const KMinRule& rule) {
-  KMin block{};
-  FourFits::Fit fits;
-  float scale[8], min[8], max_scale = 0, max_min = 0;
+KMin encode_k_min(const FitKernels& kernels, const float* x, const KMinRule& rule) {
+  float columns[256];
   for (int j = 0; j < 8; ++j) {
-    if (j % 4 == 0) fits = FourFits(x + 32 * j, rule).run();
-    for (int l = 0; l < 32; ++l) block.q[32 * j + l] = static_cast<std::uint8_t>(fits.q[l][j % 4]);
-    scale[j] = fits.scale[j % 4];
-    min[j] = -fits.min[j % 4];
-    max_scale = std::max(max_scale, scale[j]);
-    max_min = std::max(max_min, min[j]);
+    for (int l = 0; l < 32; ++l) columns[8 * l + j] = x[32 * j + l];
+  }
+  KMinFits fits;
+  kernels.fit_k_min(columns, rule, &fits);
+  KMin block{};
+  float max_scale = 0, max_min = 0;
+  for (int j = 0; j < 8; ++j) {
+    for (int l = 0; l < 32; ++l) block.q[32 * j + l] = static_cast<std::uint8_t>(fits.q[8 * l + j]);
+    max_scale = std::max(max_scale, fits.scale[j]);
+    max_min = std::max(max_min, -fits.min[j]);
   }
   const float scale_units = max_scale > 0 ? 63 / max_scale : 0, min_units = max_min > 0 ? 63 / max_min : 0;
   for (int j = 0; j < 8; ++j) {
-    block.scale[j] = static_cast<std::uint8_t>(nearest(scale_units * scale[j], 0, 63));
-    block.min[j] = static_cast<std::uint8_t>(nearest(min_units * min[j], 0, 63));
+    block.scale[j] = static_cast<std::uint8_t>(nearest(scale_units * fits.scale[j], 0, 63));
+    block.min[j] = static_cast<std::uint8_t>(nearest(min_units * -fits.min[j], 0, 63));
   }
   block.d = f32_to_f16(max_scale / 63);
   block.dmin = f32_to_f16(max_min / 63);
@@ -284,9 +240,11 @@ KMin encode_k_min(const float* x, const KMinRule& rule) {
   return block;
 }
 
-KMin search_k_min(const float* x, const float* w, int levels) {
+KMin search_k_min(const FitKernels& kernels, const float* x, const float* w, int levels) {
   if (std::all_of(x, x + 256, [x](float v) { return v == x[0]; })) return constant_block(x[0]);
-  return KMinSearch(x, w, levels).run();
+  KMin block = KMinSearch(kernels, x, w, levels).run();
+  round_block(x, levels, &block);
+  return block;
 }
 
 }  // namespace tessera::quant

@@ -6,6 +6,8 @@
 
 #include <cstdint>
 
+#include "quant/fit/kernels.h"
+
 namespace tessera::quant {
 
 struct KMin {
@@ -25,21 +27,13 @@ void unpack_scales(const std::uint8_t* bytes, std::uint8_t* scale, std::uint8_t*
 // The 256 numbers, with the products in the format's order: (d * scale) * q - (dmin * min).
 void decode_k_min(const KMin& block, float* x);
 
-// The reference's fit of a sub-block: after one try at (max - min) / levels, `tries` more at
-// (max - min) / (levels + first + 0.1 * s), s = 0, 1, …; each followed by weighted least squares.
-struct KMinRule {
-  int levels;
-  float first;
-  int tries;
-};
-
 // Rounding of the reference (spec/qwen3-vl.md 9.4): sub-blocks are fitted with weights
 // sqrt(sum x^2 / 32) + |x|; d = f16(largest scale / 63), dmin = f16(largest min / 63); scale and min are
 // rounded to nearest even in units of the floats before f16; then each q = rne((x + dmin * min) /
 // (d * scale)) with the f16 numbers; where d * scale is 0, q stays as it was fitted.
-KMin encode_k_min(const float* x, const KMinRule& rule);
+KMin encode_k_min(const FitKernels& kernels, const float* x, const KMinRule& rule);
 
 // Sub-blocks fitted by fit_line; then d, dmin and the six-bit numbers are searched together.
-KMin search_k_min(const float* x, const float* w, int levels);
+KMin search_k_min(const FitKernels& kernels, const float* x, const float* w, int levels);
 
 }  // namespace tessera::quant

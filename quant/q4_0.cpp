@@ -1,6 +1,6 @@
 #include "quant/q4_0.h"
 
-#include "quant/fit.h"
+#include "quant/fit/fit.h"
 #include "quant/half.h"
 
 namespace tessera::quant {
@@ -20,8 +20,8 @@ void encode(const float* x, BlockQ4_0* block) {
   for (int j = 0; j < 16; ++j) block->qs[j] = static_cast<std::uint8_t>(code(j) | code(j + 16) << 4);
 }
 
-void search(const float* x, const float* w, BlockQ4_0* block) {
-  block->d = fit_f16_scale(x, w, -8, 7);
+void search(const FitKernels& kernels, const float* x, const float* w, BlockQ4_0* block) {
+  block->d = fit_f16_scale(kernels, {x, w, 32, -8, 7});
   const float id = inverse(f16_to_f32(block->d));
   const auto code = [&](int l) { return nearest(x[l] * id, -8, 7) + 8; };
   for (int j = 0; j < 16; ++j) block->qs[j] = static_cast<std::uint8_t>(code(j) | code(j + 16) << 4);

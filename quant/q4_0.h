@@ -12,6 +12,7 @@
 #pragma once
 
 #include "quant/block.h"
+#include "quant/fit/kernels.h"
 
 namespace tessera::quant {
 
@@ -24,6 +25,6 @@ static_assert(agrees<BlockQ4_0>(DType::kQ4_0));
 
 void decode(const BlockQ4_0& block, float* x);
 void encode(const float* x, BlockQ4_0* block);
-void search(const float* x, const float* w, BlockQ4_0* block);
+void search(const FitKernels& kernels, const float* x, const float* w, BlockQ4_0* block);
 
 }  // namespace tessera::quant

@@ -2,7 +2,7 @@
 
 #include <algorithm>
 
-#include "quant/fit.h"
+#include "quant/fit/fit.h"
 #include "quant/half.h"
 
 namespace tessera::quant {
@@ -24,8 +24,8 @@ void encode(const float* x, BlockQ4_1* block) {
   for (int j = 0; j < 16; ++j) block->qs[j] = static_cast<std::uint8_t>(code(j) | code(j + 16) << 4);
 }
 
-void search(const float* x, const float* w, BlockQ4_1* block) {
-  const HalfLine line = fit_f16_line(x, w, 15);
+void search(const FitKernels& kernels, const float* x, const float* w, BlockQ4_1* block) {
+  const HalfLine line = fit_f16_line(kernels, {x, w, 32, 0, 15});
   block->d = line.scale;
   block->m = line.min;
   const float id = inverse(f16_to_f32(line.scale)), m = f16_to_f32(line.min);

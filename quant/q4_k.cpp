@@ -29,8 +29,12 @@ void decode(const BlockQ4_K& block, float* x) {
   decode_k_min(plain, x);
 }
 
-void encode(const float* x, BlockQ4_K* block) { pack(encode_k_min(x, {15, -1.0f, 20}), block); }
+void encode(const FitKernels& kernels, const float* x, BlockQ4_K* block) {
+  pack(encode_k_min(kernels, x, {15, -1.0f, 20}), block);
+}
 
-void search(const float* x, const float* w, BlockQ4_K* block) { pack(search_k_min(x, w, 15), block); }
+void search(const FitKernels& kernels, const float* x, const float* w, BlockQ4_K* block) {
+  pack(search_k_min(kernels, x, w, 15), block);
+}
 
 }  // namespace tessera::quant

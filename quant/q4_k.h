@@ -14,6 +14,7 @@
 #pragma once
 
 #include "quant/block.h"
+#include "quant/fit/kernels.h"
 
 namespace tessera::quant {
 
@@ -26,7 +27,7 @@ struct BlockQ4_K {
 static_assert(agrees<BlockQ4_K>(DType::kQ4_K));
 
 void decode(const BlockQ4_K& block, float* x);
-void encode(const float* x, BlockQ4_K* block);
-void search(const float* x, const float* w, BlockQ4_K* block);
+void encode(const FitKernels& kernels, const float* x, BlockQ4_K* block);
+void search(const FitKernels& kernels, const float* x, const float* w, BlockQ4_K* block);
 
 }  // namespace tessera::quant

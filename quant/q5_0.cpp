@@ -1,7 +1,7 @@
 #include "quant/q5_0.h"
 
 #include "quant/fifth_bit.h"
-#include "quant/fit.h"
+#include "quant/fit/fit.h"
 #include "quant/half.h"
 
 namespace tessera::quant {
@@ -21,8 +21,8 @@ void encode(const float* x, BlockQ5_0* block) {
   pack_five_bits(q, block->qh, block->qs);
 }
 
-void search(const float* x, const float* w, BlockQ5_0* block) {
-  block->d = fit_f16_scale(x, w, -16, 15);
+void search(const FitKernels& kernels, const float* x, const float* w, BlockQ5_0* block) {
+  block->d = fit_f16_scale(kernels, {x, w, 32, -16, 15});
   const float id = inverse(f16_to_f32(block->d));
   std::uint8_t q[32];
   for (int l = 0; l < 32; ++l) q[l] = static_cast<std::uint8_t>(nearest(x[l] * id, -16, 15) + 16);

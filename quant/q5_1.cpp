@@ -3,7 +3,7 @@
 #include <algorithm>
 
 #include "quant/fifth_bit.h"
-#include "quant/fit.h"
+#include "quant/fit/fit.h"
 #include "quant/half.h"
 
 namespace tessera::quant {
@@ -25,8 +25,8 @@ void encode(const float* x, BlockQ5_1* block) {
   pack_five_bits(q, block->qh, block->qs);
 }
 
-void search(const float* x, const float* w, BlockQ5_1* block) {
-  const HalfLine line = fit_f16_line(x, w, 31);
+void search(const FitKernels& kernels, const float* x, const float* w, BlockQ5_1* block) {
+  const HalfLine line = fit_f16_line(kernels, {x, w, 32, 0, 31});
   block->d = line.scale;
   block->m = line.min;
   const float id = inverse(f16_to_f32(line.scale)), m = f16_to_f32(line.min);

@@ -11,6 +11,7 @@
 #pragma once
 
 #include "quant/block.h"
+#include "quant/fit/kernels.h"
 
 namespace tessera::quant {
 
@@ -24,6 +25,6 @@ static_assert(agrees<BlockQ5_1>(DType::kQ5_1));
 
 void decode(const BlockQ5_1& block, float* x);
 void encode(const float* x, BlockQ5_1* block);
-void search(const float* x, const float* w, BlockQ5_1* block);
+void search(const FitKernels& kernels, const float* x, const float* w, BlockQ5_1* block);
 
 }  // namespace tessera::quant

@@ -34,8 +34,12 @@ void decode(const BlockQ5_K& block, float* x) {
   decode_k_min(plain, x);
 }
 
-void encode(const float* x, BlockQ5_K* block) { pack(encode_k_min(x, {31, -0.5f, 15}), block); }
+void encode(const FitKernels& kernels, const float* x, BlockQ5_K* block) {
+  pack(encode_k_min(kernels, x, {31, -0.5f, 15}), block);
+}
 
-void search(const float* x, const float* w, BlockQ5_K* block) { pack(search_k_min(x, w, 31), block); }
+void search(const FitKernels& kernels, const float* x, const float* w, BlockQ5_K* block) {
+  pack(search_k_min(kernels, x, w, 31), block);
+}
 
 }  // namespace tessera::quant

@@ -15,6 +15,7 @@
 #pragma once
 
 #include "quant/block.h"
+#include "quant/fit/kernels.h"
 
 namespace tessera::quant {
 
@@ -28,7 +29,7 @@ struct BlockQ5_K {
 static_assert(agrees<BlockQ5_K>(DType::kQ5_K));
 
 void decode(const BlockQ5_K& block, float* x);
-void encode(const float* x, BlockQ5_K* block);
-void search(const float* x, const float* w, BlockQ5_K* block);
+void encode(const FitKernels& kernels, const float* x, BlockQ5_K* block);
+void search(const FitKernels& kernels, const float* x, const float* w, BlockQ5_K* block);
 
 }  // namespace tessera::quant

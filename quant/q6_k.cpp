@@ -4,7 +4,7 @@
 #include <cmath>
 #include <limits>
 
-#include "quant/fit.h"
+#include "quant/fit/fit.h"
 #include "quant/half.h"
 
 namespace tessera::quant {
@@ -35,39 +35,11 @@ void pack(const Plain& from, BlockQ6_K* to) {
   }
 }
 
-struct Sums {
-  float wxq = 0, wqq = 0;
-};
-
-// Codes for `inv` and their sums with weights x^2.
-Sums round_codes(const float* x, float inv, std::int8_t* q) {
-  Sums sums;
-  for (int l = 0; l < 16; ++l) {
-    q[l] = static_cast<std::int8_t>(nearest(inv * x[l], -32, 31));
-    const float w = x[l] * x[l], code = q[l];
-    sums.wxq += w * x[l] * code;
-    sums.wqq += w * code * code;
+// The sub-blocks, one in a column.
+void transpose(const float* x, float* columns) {
+  for (int j = 0; j < 16; ++j) {
+    for (int l = 0; l < 16; ++l) columns[16 * l + j] = x[16 * j + l];
   }
-  return sums;
-}
-
-// The reference's fit of one sub-block: its scale, and codes in q.
-float fit_reference(const float* x, std::int8_t* q) {
-  const float largest = largest_magnitude(x, 16);
-  std::fill_n(q, 16, std::int8_t{-32});
-  if (std::fabs(largest) < kTiny) return 0;
-  Sums sums = round_codes(x, -32 / largest, q);
-  float scale = sums.wqq != 0 ? sums.wxq / sums.wqq : 0, merit = scale * sums.wxq;
-  for (int s = -9; s <= 9; ++s) {
-    if (s == 0) continue;
-    std::int8_t next[16];
-    sums = round_codes(x, -(32 + 0.1f * static_cast<float>(s)) / largest, next);
-    if (!(sums.wqq > 0 && sums.wxq * sums.wxq > merit * sums.wqq)) continue;
-    std::copy_n(next, 16, q);
-    scale = sums.wxq / sums.wqq;
-    merit = scale * sums.wxq;
-  }
-  return scale;
 }
 
 // Codes for d and the scales that stand in the block; those with d * scale = 0 stay.
@@ -81,69 +53,106 @@ void round_block(const float* x, Plain* block) {
   }
 }
 
-// For each sub-block the best 8-bit scale near the fitted one, given d. Returns the block's error.
-float choose(const float* x, const float* w, const float* fitted, Plain* block) {
-  const float d = f16_to_f32(block->d), units = inverse(d);
-  float sum = 0;
-  for (int j = 0; j < 16; ++j) {
-    const int scale = nearest(fitted[j] * units, -128, 127);
-    float least = std::numeric_limits<float>::infinity();
-    for (const int s : {scale, scale - 1, scale + 1}) {
-      if (s < -128 || s > 127) continue;
-      const float error = squared_error(x + 16 * j, w + 16 * j, 16, {d * static_cast<float>(s), 0}, -32, 31);
-      if (!(error < least)) continue;
-      least = error;
-      block->scales[j] = static_cast<std::int8_t>(s);
+// The search over one block: from fitted scales to d and 8-bit numbers.
+class Search {
+ public:
+  Search(const FitKernels& kernels, const float* x, const float* w)
+      : kernels_(kernels), columns_{x_, w_, 16, -32, 31} {
+    transpose(x, x_);
+    transpose(w, w_);
+    for (int j = 0; j < 16; ++j) {
+      fitted_[j] = fit_scale(kernels, {x + 16 * j, w + 16 * j, 16, -32, 31});
+      if (std::fabs(fitted_[j]) > std::fabs(largest_)) largest_ = fitted_[j];
     }
-    sum += least;
   }
-  return sum;
-}
 
-// d by least squares with the block's other numbers fixed.
-std::uint16_t refit(const float* x, const float* w, Plain* block) {
-  round_block(x, block);
-  double wax = 0, waa = 0;
-  for (int l = 0; l < 256; ++l) {
-    const double a = block->scales[l / 16] * block->q[l];
-    wax += w[l] * a * x[l];
-    waa += w[l] * a * a;
+  void run(Plain* block) {
+    float least = std::numeric_limits<float>::infinity();
+    for (const float units : {-128.0f, -124.0f, 127.0f}) {
+      std::uint16_t d = f32_to_f16(largest_ / units);
+      for (int i = 0; i < 3; ++i) {
+        StepBest best;
+        const float error = choose(d, &best);
+        if (!(error < least)) break;
+        least = error;
+        block->d = d;
+        for (int j = 0; j < 16; ++j) block->scales[j] = static_cast<std::int8_t>(best.s[j]);
+        d = refit(d, best);
+      }
+    }
   }
-  return waa > 0 ? f32_to_f16(static_cast<float>(wax / waa)) : block->d;
-}
+
+ private:
+  // For each sub-block the best 8-bit scale near the fitted one, given d. Returns the block's error.
+  float choose(std::uint16_t half, StepBest* best) const {
+    StepBatch batch{};
+    batch.d = f16_to_f32(half);
+    const float units = inverse(batch.d);
+    std::fill_n(best->error, 16, std::numeric_limits<float>::infinity());
+    for (const float step : {0.0f, -1.0f, 1.0f}) {
+      for (int j = 0; j < 16; ++j)
+        batch.s[j] = clamp(round_even(clamp(fitted_[j] * units, -128, 127)) + step, -128, 127);
+      kernels_.try_steps(columns_, batch, best);
+    }
+    float sum = 0;
+    for (const float error : best->error) sum += error;
+    return sum;
+  }
+
+  // d by least squares with the block's other numbers fixed.
+  static std::uint16_t refit(std::uint16_t d, const StepBest& best) {
+    double wax = 0, waa = 0;
+    for (int j = 0; j < 16; ++j) {
+      const double s = best.s[j];
+      wax += s * best.wxq[j];
+      waa += s * s * best.wqq[j];
+    }
+    return waa > 0 ? f32_to_f16(static_cast<float>(wax / waa)) : d;
+  }
+
+  const FitKernels& kernels_;
+  Elements columns_;
+  float x_[256], w_[256];
+  float fitted_[16], largest_ = 0;
+};
 
 }  // namespace
 
 void decode(const BlockQ6_K& block, float* x) {
   const float d = f16_to_f32(block.d);
-  for (int e = 0; e < 256; ++e) {
-    const int n = e / 128, r = e / 32 % 4, l = e % 32;
-    const int low = block.ql[64 * n + 32 * (r % 2) + l] >> (r / 2 * 4) & 15;
-    const int high = block.qh[32 * n + l] >> (2 * r) & 3;
-    x[e] = d * block.scales[e / 16] * static_cast<float>((low | high << 4) - 32);
+  for (int e = 0; e < 256; e += 16) {
+    const int n = e / 128, r = e / 32 % 4;
+    const std::uint8_t* const ql = block.ql + 64 * n + 32 * (r % 2) + e % 32;
+    const std::uint8_t* const qh = block.qh + 32 * n + e % 32;
+    const float scale = d * block.scales[e / 16];
+    for (int l = 0; l < 16; ++l) {
+      const int low = ql[l] >> (r / 2 * 4) & 15, high = qh[l] >> (2 * r) & 3;
+      x[e + l] = scale * static_cast<float>((low | high << 4) - 32);
+    }
   }
 }
 
-void encode(const float* x, BlockQ6_K* block) {
-  Plain plain{};
-  float scale[16], largest = 0;
-  for (int j = 0; j < 16; ++j) {
-    scale[j] = fit_reference(x + 16 * j, plain.q + 16 * j);
-    if (std::fabs(scale[j]) > std::fabs(largest)) largest = scale[j];
-  }
+void encode(const FitKernels& kernels, const float* x, BlockQ6_K* block) {
+  float columns[256];
+  transpose(x, columns);
+  Q6Fits fits;
+  kernels.fit_q6(columns, &fits);
+  const float largest = largest_magnitude(fits.scale, 16);
   if (std::fabs(largest) < kTiny) {
     *block = {};
     return;
   }
+  Plain plain{};
+  for (int e = 0; e < 256; ++e) plain.q[e] = static_cast<std::int8_t>(fits.q[16 * (e % 16) + e / 16]);
   const float units = -128 / largest;
   plain.d = f32_to_f16(1 / units);
   for (int j = 0; j < 16; ++j)
-    plain.scales[j] = static_cast<std::int8_t>(nearest(units * scale[j], -128, 127));
+    plain.scales[j] = static_cast<std::int8_t>(nearest(units * fits.scale[j], -128, 127));
   round_block(x, &plain);
   pack(plain, block);
 }
 
-void search(const float* x, const float* w, BlockQ6_K* block) {
+void search(const FitKernels& kernels, const float* x, const float* w, BlockQ6_K* block) {
   Plain best{};
   if (std::all_of(x, x + 256, [x](float v) { return v == x[0]; })) {
     best.d = f32_to_f16(x[0]);  // exact where the number is an f16
@@ -151,23 +160,7 @@ void search(const float* x, const float* w, BlockQ6_K* block) {
     std::fill_n(best.q, 256, std::int8_t{1});
     return pack(best, block);
   }
-  float fitted[16], largest = 0;
-  for (int j = 0; j < 16; ++j) {
-    fitted[j] = fit_scale(x + 16 * j, w + 16 * j, 16, -32, 31);
-    if (std::fabs(fitted[j]) > std::fabs(largest)) largest = fitted[j];
-  }
-  float least = std::numeric_limits<float>::infinity();
-  for (const float units : {-128.0f, -124.0f, 127.0f}) {
-    Plain next{};
-    next.d = f32_to_f16(largest / units);
-    for (int i = 0; i < 3; ++i) {
-      const float error = choose(x, w, fitted, &next);
-      if (!(error < least)) break;
-      least = error;
-      best = next;
-      next.d = refit(x, w, &next);
-    }
-  }
+  Search(kernels, x, w).run(&best);
   round_block(x, &best);
   pack(best, block);
 }

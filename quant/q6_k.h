@@ -19,6 +19,7 @@
 #pragma once
 
 #include "quant/block.h"
+#include "quant/fit/kernels.h"
 
 namespace tessera::quant {
 
@@ -32,7 +33,7 @@ struct BlockQ6_K {
 static_assert(agrees<BlockQ6_K>(DType::kQ6_K));
 
 void decode(const BlockQ6_K& block, float* x);
-void encode(const float* x, BlockQ6_K* block);
-void search(const float* x, const float* w, BlockQ6_K* block);
+void encode(const FitKernels& kernels, const float* x, BlockQ6_K* block);
+void search(const FitKernels& kernels, const float* x, const float* w, BlockQ6_K* block);
 
 }  // namespace tessera::quant

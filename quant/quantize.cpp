@@ -51,7 +51,7 @@ std::string text(float value) {
 }
 
 const Format& format_of(const QuantizeJob& job, DType dtype) {
-  const Format* format = find_format(dtype);
+  const Format* format = find_format(dtype, job.cpu);
   if (!format) bad_job(job, std::string(info(dtype).name) + " is no weight format");
   return *format;
 }

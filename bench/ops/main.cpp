@@ -1,4 +1,4 @@
-// bench_ops: every op on shapes of Qwen3-VL, beside the limits of this machine.
+// bench_ops: every op on shapes of Qwen3-VL, and the encoders of quant, beside the limits of this machine.
 //
 //   bench_ops [--threads=N] [Google Benchmark's flags]      N: 1 to the CPUs there are; default all of them
 #include <benchmark/benchmark.h>
@@ -58,6 +58,7 @@ int run(int argc, char** argv) {
   bench::add_elementwise_rows(setup);
   bench::add_positions_rows(setup);
   bench::add_move_rows(setup);
+  bench::add_quantize_rows(setup);
   benchmark::RunSpecifiedBenchmarks();
   benchmark::Shutdown();
   return 0;

@@ -76,4 +76,8 @@ void add_move_rows(const Setup& setup);
 void add_normalize_rows(const Setup& setup);
 void add_positions_rows(const Setup& setup);
 
+// No op: the encoders, at every level for which they are compiled. Counters: weights a second on all threads,
+// and what they cost.
+void add_quantize_rows(const Setup& setup);
+
 }  // namespace tessera::bench

@@ -46,8 +46,8 @@ class SourceRules(unittest.TestCase):
         self.write("ops/a.cpp", "std::abort();\nstatic_assert(true);\n// exit(1)\nauto s = \"printf(\";\nf.exit();\n"
                    "g('\"'); std::stoi(s); h('\"');\nsnprintf(s);\nstd::cout << s;\n")
         self.write("tests/a.cpp", "printf(s);\n// TODO\n")
-        self.write("ops/isa.cmake", "\nset(FLAGS -march=native)\n")
-        self.assertEqual(self.breaches(sources.words), ["ops/a.cpp:1", "ops/a.cpp:6", "ops/a.cpp:8", "tests/a.cpp:2", "ops/isa.cmake:2"])
+        self.write("cmake/isa.cmake", "\nset(FLAGS -march=native)\n")
+        self.assertEqual(self.breaches(sources.words), ["ops/a.cpp:1", "ops/a.cpp:6", "ops/a.cpp:8", "tests/a.cpp:2", "cmake/isa.cmake:2"])
 
     def test_sizes(self):
         for name in ("ops/a.cpp", "ops/mul/x86_avx2.cpp", "tests/a.cpp"):

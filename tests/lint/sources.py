@@ -13,7 +13,7 @@ FOLDERS = LAYERS + ["tests", "bench"]
 SUFFIXES = {".h", ".cpp", ".inc"}
 
 SEALED = re.compile(r"/(x86|arm)_\w+\.cpp$")
-SEALED_HEADERS = re.compile(r"^ops/(simd/|.*/generic(_\w+)?\.h$)")
+SEALED_HEADERS = re.compile(r"^(ops/simd/|(ops|quant)/.*/generic(_\w+)?\.h$)")
 INTRINSICS = re.compile(r"<(\w*intrin|cpuid|arm_\w+)\.h>")
 # cpu.cpp asks cpuid and xgetbv; threads.cpp sets how each thread treats denormals.
 INTRINSICS_ALLOWED = re.compile(r"^tensor/(cpu|threads)\.cpp$|^ops/simd/|/(x86|arm)_\w+\.cpp$")
