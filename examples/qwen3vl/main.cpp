@@ -55,7 +55,7 @@ int run_once(const Options& options, Conversation& conversation, const Preproces
   const BoxList boxes = boxes_of_answer(options, answer, pictures);
   if (options.json) {
     const std::size_t box_image = pictures.empty() ? 0 : pictures.size() - 1;
-    write_file(*options.json, json_report(options.model, answer, pictures, boxes, box_image));
+    write_file(*options.json, json_report(options.model.path, answer, pictures, boxes, box_image));
   }
   if (options.draw_boxes) {
     Image image = pictures.back().image;
@@ -70,17 +70,17 @@ int run(int argc, const char* const* argv) {
   const Options options = parse_options(argc, argv);
   if (options.prompt && options.prompt->empty() && options.images.empty())
     throw Error(ErrorCode::kInput, "", "prompt", "empty");
-  install_signal_handlers(options.model);
+  install_signal_handlers(options.model.path);
 
   const double begin = monotonic_seconds();
   qwen3vl::SessionOptions session;
   session.threads = options.threads;
   session.cache_dtype = options.cache_dtype;
-  qwen3vl::ModelFiles files = qwen3vl::open_model_files(options.model, options.mmproj);
+  qwen3vl::ModelFiles files = qwen3vl::open_model_files(options.model.path, options.model.mmproj);
   const qwen3vl::TextConfig& text = files.config.text;
   session.context = context_size(options, text.max_position_embeddings);
   const std::size_t cache = qwen3vl::cache_bytes(text, session.context, session.cache_dtype);
-  const auto model = qwen3vl::Model::load(std::move(files), {options.threads, cache, options.recipe});
+  const auto model = qwen3vl::Model::load(std::move(files), {options.threads, cache, options.model.recipe});
   const double load_seconds = monotonic_seconds() - begin;
   for (const std::string& text_of_warning : model->warnings()) warn(text_of_warning);
 

@@ -49,16 +49,7 @@ struct Extra {
 };
 
 void add_input(CLI::App& app, Options& o, Extra& extra) {
-  app.add_option("-m,--model", o.model,
-                 "Qwen3-VL model: Hugging Face folder, GGUF file, or folder with a GGUF pair")
-      ->type_name("PATH")
-      ->required();
-  app.add_option("--mmproj", o.mmproj, "vision file of a GGUF pair [the mmproj*.gguf beside the model]")
-      ->type_name("FILE");
-  app.add_option_function<std::string>(
-         "--type", [&o](const std::string& name) { o.recipe.emplace(name); },
-         "quantize while loading: q4_0, q8_0, q4_k_m … as for tessera-quantize")
-      ->type_name("NAME");
+  add_model_flags(app, o.model);
   app.add_option("-p,--prompt", o.prompt, "question, or any text")->type_name("TEXT");
   app.add_option("-f,--file", extra.prompt_file, "file with the question, taken as it is")->type_name("FILE");
   app.add_option("--system-prompt", o.system, "(also -sys) system message")->type_name("TEXT");
@@ -176,15 +167,7 @@ void check_inputs(const Options& o) {
 void check_outputs(const Options& o, const Extra& extra) {
   const auto outputs = output_paths(o);
   std::vector<std::string> inputs = o.images;
-  inputs.push_back(o.model);
-  if (!o.mmproj.empty()) inputs.push_back(o.mmproj);
-  std::error_code ignored;  // a model that cannot be listed is reported when it is loaded
-  const bool folder = std::filesystem::is_directory(o.model, ignored);
-  const std::string parent = (std::filesystem::path(o.model).parent_path() / ".").string();
-  for (const auto& file : std::filesystem::directory_iterator(folder ? o.model : parent, ignored)) {
-    // Beside a GGUF file lie the other files of the model.
-    if (folder || file.path().extension() == ".gguf") inputs.push_back(file.path().string());
-  }
+  for (std::string& file : o.model.files()) inputs.push_back(std::move(file));
   if (extra.prompt_file) inputs.push_back(*extra.prompt_file);
   for (const auto& [flag, path] : outputs) {
     check_output_path(path);

@@ -6,17 +6,15 @@
 #include <string>
 #include <vector>
 
+#include "examples/common/model_source.h"
 #include "models/image/patches.h"
-#include "models/qwen3vl/recipe.h"
 #include "models/text/sampler.h"
 #include "tensor/dtype.h"
 
 namespace tessera::programs {
 
 struct Options {
-  std::string model;
-  std::string mmproj;                       // empty: the one beside the model, if that is a GGUF file
-  std::optional<qwen3vl::Recipe> recipe{};  // --type
+  ModelSource model;
   // -p, or what the file of -f holds. Absent: interactive.
   std::optional<std::string> prompt;
   std::optional<std::string> system;

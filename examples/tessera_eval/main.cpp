@@ -20,10 +20,9 @@ namespace {
 constexpr std::int64_t kDefaultWindow = 512;  // as llama.cpp's perplexity
 constexpr std::int64_t kDefaultAnswer = 250;  // tokens; longer than any wanted answer of the task sets
 
-ModelPointer open_model(const std::string& path, const EvalOptions& o) {
-  qwen3vl::LoadOptions options;
-  options.threads = o.threads;
-  const auto model = qwen3vl::Model::load(path, options);
+ModelPointer open_model(const ModelSource& source, int threads) {
+  const auto model = qwen3vl::Model::load(qwen3vl::open_model_files(source.path, source.mmproj),
+                                          {.threads = threads, .recipe = source.recipe});
   for (const std::string& text : model->warnings()) warn(text);
   return model;
 }
@@ -80,13 +79,13 @@ void measure(const EvalOptions& o, const ModelPointer& model, std::span<const Ex
 void compare(const EvalOptions& o, const ModelPointer& model, std::span<const Example> questions,
              EvalReport& report) {
   const RunSettings settings{o.threads, o.cache_dtype};
-  const ModelPair models{model, open_model(*o.reference, o)};
+  const ModelPair models{model, open_model({.path = *o.reference}, o.threads)};
   require_same_vocabulary(*models.model, *models.reference);
   report.reference = o.reference;
   if (o.text) {
     const auto tokens = read_text(o, *model);
     if (read_text(o, *models.reference) != tokens)
-      throw Error(ErrorCode::kModel, o.model, "tokens",
+      throw Error(ErrorCode::kModel, o.model.path, "tokens",
                   "the text becomes other tokens than with the reference");
     const std::int64_t window = std::min(window_size(o, *model), window_size(o, *models.reference));
     const auto windows = text_windows(tokens, static_cast<std::size_t>(window));
@@ -97,7 +96,7 @@ void compare(const EvalOptions& o, const ModelPointer& model, std::span<const Ex
 
 int run(int argc, const char* const* argv) {
   const EvalOptions o = parse_eval_options(argc, argv);
-  install_signal_handlers(o.reference ? o.model + " or " + *o.reference : o.model);
+  install_signal_handlers(o.reference ? o.model.path + " or " + *o.reference : o.model.path);
   std::vector<Example> questions;
   std::size_t left_out = 0;
   if (o.tasks) {
@@ -107,8 +106,8 @@ int run(int argc, const char* const* argv) {
     left_out = all - questions.size();
   }
   EvalReport report;
-  report.model = o.model;
-  const ModelPointer model = open_model(o.model, o);
+  report.model = o.model.path;
+  const ModelPointer model = open_model(o.model, o.threads);
   if (o.reference) {
     compare(o, model, questions, report);
   } else {

@@ -6,6 +6,7 @@
 #include <cstring>
 #include <filesystem>
 #include <limits>
+#include <utility>
 #include <vector>
 
 #include "examples/common/arguments.h"
@@ -54,9 +55,7 @@ struct Extra {
 };
 
 void add_options(CLI::App& app, EvalOptions& o, Extra& extra) {
-  app.add_option("-m,--model", o.model, "Hugging Face folder of the Qwen3-VL model to measure")
-      ->type_name("PATH")
-      ->required();
+  add_model_flags(app, o.model);
   app.add_option("--ppl", o.text, "text file: perplexity")->type_name("FILE");
   app.add_option("--tasks", o.tasks, "folder with tasks.jsonl: score of answers")->type_name("DIR");
   app.add_option("--kl", o.reference, "reference model: distance from it on --ppl or --tasks or both")
@@ -94,11 +93,8 @@ void check_files(const EvalOptions& o) {
       throw Error(ErrorCode::kInput, *path, "", std::string("cannot be read: ") + std::strerror(errno));
     inputs.push_back(*path);
   }
-  for (const std::string& model : {o.model, o.reference.value_or(o.model)}) {
-    inputs.push_back(model);
-    std::error_code ignored;  // a model that cannot be listed is reported when it is loaded
-    for (const auto& file : std::filesystem::directory_iterator(model, ignored))
-      inputs.push_back(file.path().string());
+  for (const ModelSource& model : {o.model, ModelSource{.path = o.reference.value_or(o.model.path)}}) {
+    for (std::string& file : model.files()) inputs.push_back(std::move(file));
   }
   for (const auto& [flag, path] : {std::pair("--json", o.json), {"--answers", o.answers}}) {
     if (!path) continue;

@@ -5,12 +5,13 @@
 #include <optional>
 #include <string>
 
+#include "examples/common/model_source.h"
 #include "tensor/dtype.h"
 
 namespace tessera::programs {
 
 struct EvalOptions {
-  std::string model;
+  ModelSource model;
   std::optional<std::string> text;       // --ppl
   std::optional<std::string> tasks;      // the file tasks.jsonl of --tasks
   std::optional<std::string> reference;  // --kl
