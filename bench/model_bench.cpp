@@ -17,7 +17,6 @@
 #include "bench/synthetic.h"
 #include "bench/synthetic_folder.h"
 #include "models/qwen3vl/session.h"
-#include "quant/formats.h"
 #include "tensor/error.h"
 #include "tensor/threads.h"
 
@@ -32,7 +31,7 @@ struct ImageSize {
 };
 
 struct Options {
-  std::string path, mmproj, synthetic, write, type = "bf16", format = "md";
+  std::string path, mmproj, synthetic, write, type, format = "md";
   std::string cache_type_k = "f16", cache_type_v;  // cache_type_v: empty or the same
   DType cache_dtype = DType::kF16;
   std::int64_t prompt = 512, generate = 64;
@@ -48,7 +47,7 @@ struct Options {
   }
 };
 
-constexpr char kTypes[] = "f32, f16, bf16, q8_0, q4_0, q4_1, q5_0, q5_1, q4_k, q5_k or q6_k";
+constexpr char kSyntheticType[] = "bf16";  // without --type
 
 [[noreturn]] void usage_error(const std::string& field, const std::string& got, const std::string& expected) {
   throw Error(ErrorCode::kUsage, "", field, "not valid (got " + got + ", expected " + expected + ")");
@@ -251,16 +250,16 @@ Loaded load(const Options& options) {
     qwen3vl::ModelFiles files;
     loaded.seconds = seconds_of([&] { files = qwen3vl::open_model_files(options.path, options.mmproj); });
     load_options.extra_bytes = cache(files.config);
+    if (!options.type.empty()) load_options.recipe.emplace(options.type);
     loaded.seconds +=
         seconds_of([&] { loaded.model = qwen3vl::Model::load(std::move(files), load_options); });
     return loaded;
   }
   const qwen3vl::Config config = config_of(options);
-  const auto dtype = dtype_from_name(options.type);
-  if (!dtype || quant::find_format(*dtype) == nullptr) usage_error("--type", options.type, kTypes);
-  loaded.name = "synthetic " + options.synthetic + " " + options.type;
+  const std::string type = options.type.empty() ? kSyntheticType : options.type;
+  loaded.name = "synthetic " + options.synthetic + " " + type;
   load_options.extra_bytes = cache(config);
-  auto checkpoint = bench::synthetic_checkpoint(loaded.name, config, *dtype, load_options.extra_bytes);
+  auto checkpoint = bench::synthetic_checkpoint(loaded.name, config, type, load_options.extra_bytes);
   loaded.seconds = seconds_of(
       [&] { loaded.model = qwen3vl::Model::from_checkpoint(std::move(checkpoint), config, load_options); });
   return loaded;
@@ -268,7 +267,7 @@ Loaded load(const Options& options) {
 
 void write_folder(const Options& options) {
   const qwen3vl::Config config = config_of(options);
-  const auto dtype = dtype_from_name(options.type);
+  const auto dtype = dtype_from_name(options.type.empty() ? kSyntheticType : options.type);
   if (dtype != DType::kF32 && dtype != DType::kF16 && dtype != DType::kBF16)
     usage_error("--type", options.type, "bf16, f16 or f32 for --write");
   bench::write_synthetic_folder(options.write, config, {.dtype = *dtype});
@@ -319,9 +318,9 @@ void add_model_flags(CLI::App& app, Options& options) {
                                        "2b, 4b, 8b or tiny: that shape with random weights");
   source->require_option(1);
   app.add_option("--mmproj", options.mmproj, "vision file of a GGUF pair [the one beside it]")->needs(path);
-  app.add_option("--type", options.type, std::string("of synthetic weights: ") + kTypes)
-      ->capture_default_str()
-      ->excludes(path);
+  app.add_option("--type", options.type,
+                 "of synthetic weights [bf16], or quantizes a model while loading:\n"
+                 "q4_0, q8_0, q4_k_m … as for tessera-quantize");
   app.add_option("--write", options.write,
                  "measure nothing: write the synthetic model (bf16, f16 or f32) as a Hugging Face folder")
       ->type_name("DIR")

@@ -8,8 +8,8 @@
 #include <vector>
 
 #include "bench/random_fill.h"
+#include "models/qwen3vl/recipe.h"
 #include "quant/formats.h"
-#include "quant/quantize.h"
 #include "tensor/buffer.h"
 #include "tensor/error.h"
 
@@ -95,18 +95,22 @@ void Listing::vision(const VisionConfig& c) {
   }
 }
 
-// The published recipes in short: no blocks for vectors, positions and patches, 8 bits in the tower, more
-// bits for a token table beside matrices of four.
-DType format_of(const SyntheticTensor& tensor, DType type) {
-  if (info(type).block_elems == 1) return type;
-  const auto ends_in = [&](std::string_view end) { return std::string_view(tensor.name).ends_with(end); };
-  if (tensor.is_vector() || ends_in("pos_embed.weight") || ends_in("patch_embed.proj.weight"))
-    return DType::kF32;
-  const bool table = ends_in("embed_tokens.weight") || ends_in("lm_head.weight");
-  if (std::string_view(tensor.name).starts_with("model.visual.")) type = DType::kQ8_0;
-  if (table && (type == DType::kQ4_0 || type == DType::kQ4_1)) type = DType::kQ6_K;
-  return quant::fitting_format(type, tensor.shape.back());
-}
+// Which format each tensor has.
+class Formats {
+ public:
+  Formats(std::string_view type, const Config& config)
+      : recipe_(type), model_{config.text.num_hidden_layers, !config.tie_word_embeddings} {
+    if (!recipe_.text_in_blocks()) plain_ = dtype_from_name(type);
+  }
+  DType of(const SyntheticTensor& tensor) const {
+    return plain_ ? *plain_ : recipe_.dtype_of(tensor.name, tensor.shape, model_);
+  }
+
+ private:
+  qwen3vl::Recipe recipe_;
+  qwen3vl::RecipeModel model_;
+  std::optional<DType> plain_;  // of all tensors
+};
 
 // Memory in which the tensors of one dtype follow each other and wrap around: as large as the largest of
 // them. Each begins at an address that is aligned and a whole number of blocks from the first.
@@ -230,12 +234,13 @@ void fill_ones(const TensorView& out) {
 }
 
 std::shared_ptr<const Checkpoint> synthetic_checkpoint(const std::string& name, const Config& config,
-                                                       DType type, std::size_t extra_bytes) {
+                                                       std::string_view type, std::size_t extra_bytes) {
+  const Formats formats(type, config);
   const std::vector<SyntheticTensor> tensors = synthetic_tensors(config);
   auto synthetic = std::make_shared<Synthetic>();
   std::size_t needed = extra_bytes;
   for (const SyntheticTensor& tensor : tensors) {
-    const DType dtype = format_of(tensor, type);
+    const DType dtype = formats.of(tensor);
     needed += static_cast<std::size_t>(dense_bytes(dtype, tensor.shape));
     synthetic->pool(tensor, dtype).reserve(tensor.shape);
   }
@@ -260,7 +265,7 @@ std::shared_ptr<const Checkpoint> synthetic_checkpoint(const std::string& name, 
 
   std::vector<Checkpoint::Entry> entries;
   for (const SyntheticTensor& tensor : tensors) {
-    const DType dtype = format_of(tensor, type);
+    const DType dtype = formats.of(tensor);
     const TensorView view = synthetic->pool(tensor, dtype).place(tensor.shape);
     const auto bytes = static_cast<std::size_t>(dense_bytes(dtype, tensor.shape));
     entries.push_back(

@@ -52,13 +52,12 @@ void fill_ones(const TensorView& out);
 // ones. Beside the weights that a model lays out for itself there are only these buffers. `name` stands for
 // the path.
 //
-// type: a weight format. Of f32, f16 and bf16 all tensors are. Of a block format matrices of the text model
-// are, and where it does not divide their rows quant::fitting_format; the token table and the head are q6_k
-// beside q4_0 and q4_1; matrices of the tower are q8_0; the rest is f32.
+// type: f32, f16 or bf16: all tensors are, as in a Hugging Face folder; any other name of
+// models/qwen3vl/recipe.h: the formats that this recipe gives.
 //
-// Throws Error{kResource}, before it allocates, when the buffers, all weights and extra_bytes exceed the
-// memory that is free.
+// Throws what Recipe throws for a name; Error{kResource}, before it allocates, when the buffers, all weights
+// and extra_bytes exceed the memory that is free.
 std::shared_ptr<const Checkpoint> synthetic_checkpoint(const std::string& name, const qwen3vl::Config& config,
-                                                       DType type, std::size_t extra_bytes);
+                                                       std::string_view type, std::size_t extra_bytes);
 
 }  // namespace tessera::bench

@@ -50,7 +50,7 @@ class SyntheticFolder(ProgramTest):
             self.assertEqual([row["test"] for row in report["rows"]], ["load", "pp 4", "tg 2"])
 
     def test_every_type_runs(self):
-        for dtype in ["f32", "f16", "bf16", "q8_0", "q4_0", "q4_1", "q5_0", "q5_1", "q4_k", "q5_k", "q6_k"]:
+        for dtype in ["f32", "f16", "bf16", "q8_0", "q4_0", "q4_1", "q4_k", "q5_k", "q6_k", "q4_k_m"]:
             with self.subTest(dtype):
                 result = run(BENCH, "--synthetic", "tiny", "--type", dtype, "-p", 4, "-n", 2, "-r", 1, "-t", 1, "--image-size", "64x64",
                              "-o", "json")
