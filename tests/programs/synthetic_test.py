@@ -73,7 +73,7 @@ class SyntheticFolder(ProgramTest):
         self.assertFalse((self.folder / "tiny").exists())
         self.assert_bench_error(run(BENCH, "-m", "x", "--write", "y"), 2, "--write")
         self.assert_bench_error(run(BENCH, "--synthetic", "1b", "--write", self.folder / "x"), 2, "--synthetic", "tiny")
-        self.assert_bench_error(run(BENCH, "--synthetic", "tiny", "--type", "i32"), 2, "--type", "q6_k")
+        self.assert_bench_error(run(BENCH, "--synthetic", "tiny", "--type", "i32"), 2, "type: unknown", "q6_k")
         self.assert_bench_error(run(BENCH, "--synthetic", "tiny", "-ctk", "q4_0"), 2, "-ctk", "f16, q8_0 or f32")
         self.assert_bench_error(run(BENCH, "--synthetic", "tiny", "-ctk", "q8_0", "-ctv", "f16"), 2, "-ctv", "q8_0")
 
