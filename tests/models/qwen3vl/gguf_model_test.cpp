@@ -5,6 +5,7 @@
 
 #include "models/qwen3vl/model_files.h"
 #include "quant/half.h"
+#include "quant/quantize.h"
 #include "tests/models/qwen3vl/edit_gguf.h"
 #include "tests/models/qwen3vl/golden_case.h"
 
@@ -308,6 +309,30 @@ TEST_P(QuantizedPair, AnswersNearlyAsTheFloatModel) {
     EXPECT_GT(divergence, 0);
     EXPECT_LE(divergence, GetParam().bound);
   }
+}
+
+// Equal bytes give equal tokens: those that the same format made here by the reference encoder gives.
+TEST_P(QuantizedPair, HoldsTheBytesOfTheReferenceEncoder) {
+  const std::string file = GetParam().file;
+  TESSERA_REQUIRE_SHARED("gguf/" + file);
+  const auto files = open_model_files(shared_gguf(file), shared_gguf(kShapes.vision));
+  const auto folder = open_model_files(kShapes.folder());
+  int blocks = 0;
+  for (const Checkpoint::Entry& entry : files.checkpoint->entries()) {
+    if (info(entry.view->dtype).block_elems == 1) continue;
+    SCOPED_TRACE(entry.name);
+    const TensorView& source = *folder.checkpoint->find(entry.name);
+    std::vector<std::uint8_t> bytes(entry.bytes.size());
+    quant::quantize_rows({.from = source.dtype,
+                          .to = entry.view->dtype,
+                          .rows = source.shape[0],
+                          .columns = source.shape[1],
+                          .encoder = quant::Encoder::kReference},
+                         source.as<std::uint8_t>(), bytes.data());
+    EXPECT_EQ(std::memcmp(bytes.data(), entry.bytes.data(), bytes.size()), 0);
+    ++blocks;
+  }
+  EXPECT_EQ(blocks, 4 * 7 + 1);  // matrices of four layers, and the table
 }
 
 INSTANTIATE_TEST_SUITE_P(Gguf, QuantizedPair,
