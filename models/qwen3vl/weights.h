@@ -1,8 +1,9 @@
 // The weights of both towers, bound by their Hugging Face names and laid out for this CPU.
 //
-// Matrices are packed by ops::pack_weight (f16, bf16) or read where the file is mapped (f32); vectors (norms,
-// biases) become f32. Shape letters: D text hidden_size, Q heads * head_dim, KV key/value heads * head_dim, I
-// intermediate_size, V vocab_size; E vision hidden_size, F vision intermediate_size, M = merge^2 * E.
+// Matrices are packed by ops::pack_weight (f16, bf16, blocks) or read where the file is mapped (f32);
+// vectors (norms, biases) become f32. Shape letters: D text hidden_size, Q heads * head_dim, KV key/value
+// heads * head_dim, I intermediate_size, V vocab_size; E vision hidden_size, F vision intermediate_size,
+// M = merge^2 * E.
 #pragma once
 
 #include <memory>
