@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <chrono>
 #include <cstring>
+#include <exception>
 #include <filesystem>
 #include <memory>
 #include <set>
@@ -17,9 +18,10 @@
 namespace tessera::qwen3vl {
 namespace {
 
-// Elements encoded at once: long enough to keep many threads busy, short enough that cancelling takes effect
-// within a fraction of a second.
-constexpr std::int64_t kPieceElements = std::int64_t{2} << 20;
+// Elements encoded together: enough that a disk that keeps the writer waiting for a moment keeps nobody else.
+constexpr std::int64_t kPieceElements = std::int64_t{16} << 20;
+// Of these each thread takes one at a time; cancelling takes effect after one.
+constexpr std::int64_t kPartElements = std::int64_t{1} << 17;
 // Pieces that the system is asked to read before they are needed.
 constexpr std::size_t kPiecesAhead = 8;
 
@@ -40,6 +42,13 @@ struct Piece {
   std::size_t item;
   std::int64_t first_row, rows;
   std::span<const std::byte> bytes;  // of the checkpoint
+};
+
+// What a thread did for a part of a piece.
+struct Share {
+  quant::QuantizeStats stats;
+  double waiting = 0, encoding = 0;  // seconds
+  std::exception_ptr error;
 };
 
 // One of the two files being made.
@@ -155,40 +164,76 @@ class Quantizer {
     for (const Piece& piece : target.pieces) progress_.total += piece.bytes.size();
   }
 
+  bool cancelled() const { return options_.cancel && options_.cancel->load(); }
+
   bool write(Target& target) {
     std::size_t asked = 0;
     for (std::size_t i = 0; i < target.pieces.size(); ++i) {
-      if (options_.cancel && options_.cancel->load()) return false;
       for (; asked < std::min(target.pieces.size(), i + 1 + kPiecesAhead); ++asked)
         files_.checkpoint->will_need(target.pieces[asked].bytes);
-      write_piece(target, target.pieces[i]);
+      encode_piece(target, target.pieces[i]);
+      if (cancelled()) return false;
       advance(target.pieces[i].bytes.size());
     }
+    write_ready(target);
     return true;
   }
 
-  void write_piece(Target& target, const Piece& piece) {
+  // Encodes a piece into ready_ while what was there, the piece before, is written.
+  void encode_piece(Target& target, const Piece& piece) {
     const GgufExport::Item& item = target.content.items[piece.item];
-    Stopwatch clock;
-    wait_for(piece.bytes);
-    report_.waiting_for_reads += clock.lap();
-    quant::QuantizeJob job{.from = item.view.dtype, .to = item.target.dtype, .threads = options_.threads};
-    job.rows = piece.rows;
+    quant::QuantizeJob job{.from = item.view.dtype, .to = item.target.dtype};
     job.columns = columns_of(item);
     job.importance = importance_of(item);
     job.file = files_.checkpoint->path();
     job.tensor = item.source;
-    job.first_row = piece.first_row;
     const auto from = own_bytes(item, piece, &gathered_);
-    encoded_.resize(static_cast<std::size_t>(piece.rows * quant::row_bytes(job.to, job.columns)));
-    const quant::QuantizeStats stats =
-        quant::quantize_rows(job, reinterpret_cast<const std::uint8_t*>(from.data()), encoded_.data());
-    target.report.tensors[piece.item].stats.add(stats);
-    report_.encoding += clock.lap();
-    target.writer->append(std::as_bytes(std::span(encoded_)));
+    const auto from_row = from.size() / static_cast<std::size_t>(piece.rows);
+    const auto to_row = static_cast<std::size_t>(quant::row_bytes(job.to, job.columns));
+    const std::int64_t step = std::max<std::int64_t>(1, kPartElements / job.columns);
+    std::vector<Share> shares(static_cast<std::size_t>(1 + (piece.rows + step - 1) / step));
+    encoded_.resize(static_cast<std::size_t>(piece.rows) * to_row);
+    const auto encode = [&](std::int64_t row, Share& share) {
+      quant::QuantizeJob part = job;
+      part.rows = std::min(step, piece.rows - row);
+      part.first_row = piece.first_row + row;
+      const auto bytes = from.subspan(static_cast<std::size_t>(row) * from_row,
+                                      static_cast<std::size_t>(part.rows) * from_row);
+      Stopwatch clock;
+      wait_for(bytes);
+      share.waiting = clock.lap();
+      share.stats = quant::quantize_rows(part, reinterpret_cast<const std::uint8_t*>(bytes.data()),
+                                         encoded_.data() + static_cast<std::size_t>(row) * to_row);
+      share.encoding = clock.lap();
+    };
+    parallel_for(static_cast<std::int64_t>(shares.size()), 1, options_.threads,
+                 [&](std::int64_t i, std::int64_t) {
+                   if (cancelled()) return;
+                   Share& share = shares[static_cast<std::size_t>(i)];
+                   try {
+                     i == 0 ? write_ready(target) : encode((i - 1) * step, share);
+                   } catch (...) {
+                     share.error = std::current_exception();
+                   }
+                 });
+    quant::QuantizeStats& stats = target.report.tensors[piece.item].stats;
+    for (std::size_t i = 0; i < shares.size(); ++i) {
+      if (shares[i].error) std::rethrow_exception(shares[i].error);
+      if (i > 0) stats.add(shares[i].stats);
+      report_.waiting_for_reads += shares[i].waiting / options_.threads;
+      report_.encoding += shares[i].encoding / options_.threads;
+    }
+    std::swap(ready_, encoded_);
     files_.checkpoint->drop_pages(piece.bytes);
     report_.bytes_read += from.size();
-    report_.writing += clock.lap();
+  }
+
+  void write_ready(Target& target) {
+    if (ready_.empty()) return;
+    Stopwatch clock;
+    target.writer->append(std::as_bytes(std::span(ready_)));
+    ready_.clear();
+    report_.writing += clock.lap() / options_.threads;
   }
 
   std::span<const float> importance_of(const GgufExport::Item& item) const {
@@ -221,7 +266,7 @@ class Quantizer {
   QuantizeProgress progress_;
   QuantizeReport report_;
   std::vector<std::byte> gathered_;
-  std::vector<std::uint8_t> encoded_;
+  std::vector<std::uint8_t> ready_, encoded_;
 };
 
 }  // namespace

@@ -60,7 +60,8 @@ struct QuantizedFile {
 struct QuantizeReport {
   std::vector<QuantizedFile> files;
   std::size_t bytes_read = 0;
-  // Of the wall clock, in seconds. They exclude one another.
+  // What the threads did, in seconds: the sum over all of them divided by their number. Reading, encoding and
+  // writing go on side by side.
   double waiting_for_reads = 0, encoding = 0, writing = 0, verifying = 0;
 };
 
