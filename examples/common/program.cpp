@@ -9,6 +9,7 @@
 #include <filesystem>
 #include <new>
 
+#include "examples/common/signals.h"
 #include "tensor/error.h"
 
 namespace tessera::programs {
@@ -34,6 +35,15 @@ int write_all(int descriptor, std::string_view text) {
 void open_missing_streams() {
   for (int descriptor = 0; descriptor <= 2; ++descriptor) {
     if (::fcntl(descriptor, F_GETFD) < 0) (void)::open("/dev/null", descriptor == 0 ? O_RDONLY : O_WRONLY);
+  }
+}
+
+// Waits for the writer of a pipe. Throws ExitNow for a signal that comes meanwhile.
+int open_to_read(const std::string& path) {
+  while (true) {
+    const int descriptor = ::open(path.c_str(), O_RDONLY | O_CLOEXEC);
+    if (descriptor >= 0 || errno != EINTR) return descriptor;
+    if (const int signal = pending_signal()) throw ExitNow{128 + signal};
   }
 }
 
@@ -131,19 +141,20 @@ bool same_file(const std::string& a, const std::string& b) {
 
 std::string read_input_file(const std::string& path, std::size_t max_bytes) {
   auto fail = [&](const std::string& reason) -> void { throw Error(ErrorCode::kInput, path, "", reason); };
-  const int descriptor = ::open(path.c_str(), O_RDONLY | O_CLOEXEC);
+  const int descriptor = open_to_read(path);
   if (descriptor < 0) fail(std::string("cannot be read: ") + std::strerror(errno));
   std::string content;
   char block[65536];
   ssize_t n = 1;
   while (n != 0 && content.size() <= max_bytes) {
     n = ::read(descriptor, block, sizeof block);
-    if (n < 0 && errno == EINTR) continue;
+    if (n < 0 && errno == EINTR && pending_signal() == 0) continue;
     if (n < 0) break;
     content.append(block, static_cast<std::size_t>(n));
   }
   const int error = errno;
   ::close(descriptor);
+  if (n < 0 && error == EINTR) throw ExitNow{128 + pending_signal()};
   if (n < 0) fail(std::string("cannot be read: ") + std::strerror(error));
   if (content.size() > max_bytes) fail("too long (expected at most " + std::to_string(max_bytes) + " bytes)");
   return content;

@@ -40,7 +40,8 @@ void write_file(const std::string& path, std::string_view content);
 void check_output_path(const std::string& path);
 // Whether both paths lead to one existing file, through whatever links.
 bool same_file(const std::string& a, const std::string& b);
-// A whole file, pipes included, of at most max_bytes. Throws Error{kInput}.
+// A whole file, pipes included, of at most max_bytes. Throws Error{kInput}, and ExitNow where a signal is
+// noted (signals.h) while a pipe has nothing.
 std::string read_input_file(const std::string& path, std::size_t max_bytes);
 
 }  // namespace tessera::programs
