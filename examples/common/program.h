@@ -32,8 +32,9 @@ bool is_terminal(int descriptor);
 // U+0080 to U+009F. `text` is valid UTF-8.
 std::string escape_for_terminal(std::string_view text);
 
-// Replaces the file in one step: after an error it is as it was before. A path that is there and no regular
-// file (a pipe, /dev/stdout) is written as it is. Throws Error{kOutput}.
+// Replaces the file in one step: after an error it is as it was before. Of a link the file that it leads to
+// is replaced. A path that is there and no regular file (a pipe, a device) is written as it is, one that
+// leads to where standard output or standard error go (/dev/stdout) is that stream. Throws Error{kOutput}.
 void write_file(const std::string& path, std::string_view content);
 // Throws Error{kOutput} if write_file must fail: a folder, no such parent, no right to write. For finding out
 // before any work is done.
