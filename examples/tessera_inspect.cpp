@@ -14,6 +14,7 @@
 #include "examples/common/json_text.h"
 #include "examples/common/program.h"
 #include "examples/common/progress_line.h"
+#include "examples/common/signals.h"
 #include "models/files/checkpoint.h"
 #include "models/files/gguf.h"
 #include "models/files/verify.h"
@@ -147,7 +148,9 @@ Json config_json(const qwen3vl::Config& config) {
 }
 
 bool is_gguf_file(const std::string& path) {
+  std::error_code error;
   if (path.ends_with(".gguf")) return true;
+  if (!std::filesystem::is_regular_file(path, error)) return false;
   std::string magic(4, '\0');
   return std::ifstream(path, std::ios::binary).read(magic.data(), 4) && magic == "GGUF";
 }
@@ -349,6 +352,7 @@ void tokenize(const Tokenizer& tokenizer, const std::string& file) {
 
 int run(int argc, const char* const* argv) {
   const Options o = parse_options(argc, argv);
+  install_signal_handlers(o.path);
   if (!o.tokenize.empty()) {
     tokenize(open_tokenizer(o), o.tokenize);
     return 0;

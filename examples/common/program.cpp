@@ -9,6 +9,7 @@
 #include <filesystem>
 #include <new>
 
+#include "examples/common/signals.h"
 #include "tensor/error.h"
 
 namespace tessera::programs {
@@ -31,9 +32,58 @@ int write_all(int descriptor, std::string_view text) {
   throw Error(ErrorCode::kOutput, path, "", std::string("cannot be written: ") + std::strerror(error));
 }
 
+bool is_same(const struct stat& a, const struct stat& b) {
+  return a.st_dev == b.st_dev && a.st_ino == b.st_ino;
+}
+
+// Standard output or standard error where these are this file, else -1.
+int stream_of(const struct stat& file) {
+  for (const int descriptor : {STDOUT_FILENO, STDERR_FILENO}) {
+    struct stat stream = {};
+    if (::fstat(descriptor, &stream) == 0 && is_same(file, stream)) return descriptor;
+  }
+  return -1;
+}
+
+// Where a file that exists is; any other path as it is.
+std::string without_links(const std::string& path) {
+  std::error_code error;
+  const std::filesystem::path real = std::filesystem::canonical(path, error);
+  return error ? path : real.string();
+}
+
+void write_in_place(const std::string& path, std::string_view content) {
+  const int descriptor = ::open(path.c_str(), O_WRONLY | O_CLOEXEC);
+  if (descriptor < 0) fail_output(path, errno);
+  int error = write_all(descriptor, content);
+  if (::close(descriptor) != 0 && error == 0) error = errno;
+  if (error != 0) fail_output(path, error);
+}
+
+void replace_file(const std::string& path, std::string_view content) {
+  const std::string partial = path + ".partial-" + std::to_string(::getpid());
+  const int descriptor = ::open(partial.c_str(), O_WRONLY | O_CLOEXEC | O_CREAT | O_EXCL, 0666);
+  if (descriptor < 0) fail_output(path, errno);
+  int error = write_all(descriptor, content);
+  if (::close(descriptor) != 0 && error == 0) error = errno;
+  if (error == 0 && std::rename(partial.c_str(), path.c_str()) != 0) error = errno;
+  if (error == 0) return;
+  ::unlink(partial.c_str());
+  fail_output(path, error);
+}
+
 void open_missing_streams() {
   for (int descriptor = 0; descriptor <= 2; ++descriptor) {
     if (::fcntl(descriptor, F_GETFD) < 0) (void)::open("/dev/null", descriptor == 0 ? O_RDONLY : O_WRONLY);
+  }
+}
+
+// Waits for the writer of a pipe. Throws ExitNow for a signal that comes meanwhile.
+int open_to_read(const std::string& path) {
+  while (true) {
+    const int descriptor = ::open(path.c_str(), O_RDONLY | O_CLOEXEC);
+    if (descriptor >= 0 || errno != EINTR) return descriptor;
+    if (const int signal = pending_signal()) throw ExitNow{128 + signal};
   }
 }
 
@@ -92,21 +142,14 @@ std::string escape_for_terminal(std::string_view text) {
 
 void write_file(const std::string& path, std::string_view content) {
   struct stat status = {};
-  const bool in_place = ::stat(path.c_str(), &status) == 0 && !S_ISREG(status.st_mode);
-  const std::string target = in_place ? path : path + ".partial-" + std::to_string(::getpid());
-  const int descriptor =
-      ::open(target.c_str(), O_WRONLY | O_CLOEXEC | (in_place ? 0 : O_CREAT | O_EXCL), 0666);
-  if (descriptor < 0) fail_output(path, errno);
-  int error = write_all(descriptor, content);
-  if (::close(descriptor) != 0 && error == 0) error = errno;
-  if (in_place) {
-    if (error != 0) fail_output(path, error);
-    return;
+  const bool exists = ::stat(path.c_str(), &status) == 0;
+  if (const int stream = exists ? stream_of(status) : -1; stream >= 0) {
+    if (const int error = write_all(stream, content)) fail_output(path, error);
+  } else if (exists && !S_ISREG(status.st_mode)) {
+    write_in_place(path, content);
+  } else {
+    replace_file(without_links(path), content);
   }
-  if (error == 0 && std::rename(target.c_str(), path.c_str()) != 0) error = errno;
-  if (error == 0) return;
-  ::unlink(target.c_str());
-  fail_output(path, error);
 }
 
 void check_output_path(const std::string& path) {
@@ -114,36 +157,37 @@ void check_output_path(const std::string& path) {
   if (path.empty()) fail_output(path, ENOENT);
   if (::stat(path.c_str(), &status) == 0) {
     if (S_ISDIR(status.st_mode)) fail_output(path, EISDIR);
+    if (stream_of(status) >= 0) return;
     if (::access(path.c_str(), W_OK) != 0) fail_output(path, errno);
     if (!S_ISREG(status.st_mode)) return;
   } else if (errno != ENOENT) {
     fail_output(path, errno);
   }
-  const std::string parent = std::filesystem::path(path).parent_path();
+  const std::string parent = std::filesystem::path(without_links(path)).parent_path();
   if (::access(parent.empty() ? "." : parent.c_str(), W_OK | X_OK) != 0) fail_output(path, errno);
 }
 
 bool same_file(const std::string& a, const std::string& b) {
   struct stat x = {}, y = {};
-  return ::stat(a.c_str(), &x) == 0 && ::stat(b.c_str(), &y) == 0 && x.st_dev == y.st_dev &&
-         x.st_ino == y.st_ino;
+  return ::stat(a.c_str(), &x) == 0 && ::stat(b.c_str(), &y) == 0 && is_same(x, y);
 }
 
 std::string read_input_file(const std::string& path, std::size_t max_bytes) {
   auto fail = [&](const std::string& reason) -> void { throw Error(ErrorCode::kInput, path, "", reason); };
-  const int descriptor = ::open(path.c_str(), O_RDONLY | O_CLOEXEC);
+  const int descriptor = open_to_read(path);
   if (descriptor < 0) fail(std::string("cannot be read: ") + std::strerror(errno));
   std::string content;
   char block[65536];
   ssize_t n = 1;
   while (n != 0 && content.size() <= max_bytes) {
     n = ::read(descriptor, block, sizeof block);
-    if (n < 0 && errno == EINTR) continue;
+    if (n < 0 && errno == EINTR && pending_signal() == 0) continue;
     if (n < 0) break;
     content.append(block, static_cast<std::size_t>(n));
   }
   const int error = errno;
   ::close(descriptor);
+  if (n < 0 && error == EINTR) throw ExitNow{128 + pending_signal()};
   if (n < 0) fail(std::string("cannot be read: ") + std::strerror(error));
   if (content.size() > max_bytes) fail("too long (expected at most " + std::to_string(max_bytes) + " bytes)");
   return content;

@@ -32,15 +32,17 @@ bool is_terminal(int descriptor);
 // U+0080 to U+009F. `text` is valid UTF-8.
 std::string escape_for_terminal(std::string_view text);
 
-// Replaces the file in one step: after an error it is as it was before. A path that is there and no regular
-// file (a pipe, /dev/stdout) is written as it is. Throws Error{kOutput}.
+// Replaces the file in one step: after an error it is as it was before. Of a link the file that it leads to
+// is replaced. A path that is there and no regular file (a pipe, a device) is written as it is, one that
+// leads to where standard output or standard error go (/dev/stdout) is that stream. Throws Error{kOutput}.
 void write_file(const std::string& path, std::string_view content);
 // Throws Error{kOutput} if write_file must fail: a folder, no such parent, no right to write. For finding out
 // before any work is done.
 void check_output_path(const std::string& path);
 // Whether both paths lead to one existing file, through whatever links.
 bool same_file(const std::string& a, const std::string& b);
-// A whole file, pipes included, of at most max_bytes. Throws Error{kInput}.
+// A whole file, pipes included, of at most max_bytes. Throws Error{kInput}, and ExitNow where a signal is
+// noted (signals.h) while a pipe has nothing.
 std::string read_input_file(const std::string& path, std::size_t max_bytes);
 
 }  // namespace tessera::programs

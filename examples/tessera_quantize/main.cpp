@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "examples/common/calibrate.h"
+#include "examples/common/model_source.h"
 #include "examples/common/program.h"
 #include "examples/common/progress.h"
 #include "examples/common/progress_line.h"
@@ -24,12 +25,14 @@
 namespace tessera::programs {
 namespace {
 
-// The output folder. One that was made here goes away again unless it is kept.
+// The output folder. One that was made here goes away again unless it is kept, also when a signal ends the
+// program.
 class OutputFolder {
  public:
   explicit OutputFolder(std::string path) : path_(std::move(path)) {
     if (::mkdir(path_.c_str(), 0777) == 0) {
       made_ = true;
+      remove_when_killed({path_});
       return;
     }
     const int error = errno;
@@ -68,6 +71,21 @@ void check_target(const std::string& path, bool force) {
   check_output_path(path);
 }
 
+// The report may replace neither what is read nor what is made.
+void check_report(const std::string& path, const std::vector<std::string>& inputs,
+                  const qwen3vl::QuantizerOptions& made) {
+  namespace fs = std::filesystem;
+  check_output_path(path);
+  for (const std::string& input : inputs) {
+    if (same_file(path, input)) throw Error(ErrorCode::kOutput, path, "--report", "is an input");
+  }
+  std::error_code error;
+  for (const auto& target : {made.text_path, made.vision_path}) {
+    if (target && fs::weakly_canonical(path, error) == fs::weakly_canonical(*target, error))
+      throw Error(ErrorCode::kUsage, path, "--report", "is the file of the model");
+  }
+}
+
 class Program {
  public:
   explicit Program(const QuantizeOptions& options) : options_(options) {}
@@ -77,7 +95,7 @@ class Program {
     for (const std::string& text : files.warnings) warn(text);
     OutputFolder folder(options_.output_folder);
     qwen3vl::QuantizerOptions quantizer = quantizer_options(folder, qwen3vl::model_name(files.path));
-    if (options_.report) check_output_path(*options_.report);
+    if (options_.report) check_report(*options_.report, inputs(), quantizer);
     const Cancellable cancellable;
     std::optional<qwen3vl::Importance> importance;
     if (options_.calibrate) {
@@ -114,6 +132,12 @@ class Program {
       remove_when_killed(names);
     };
     return out;
+  }
+
+  std::vector<std::string> inputs() const {
+    std::vector<std::string> files = ModelSource{.path = options_.input}.files();
+    if (options_.calibrate) files.push_back(*options_.calibrate);
+    return files;
   }
 
   std::optional<qwen3vl::Importance> importance_of(const qwen3vl::ModelFiles& files) const {

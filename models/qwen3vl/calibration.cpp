@@ -5,6 +5,7 @@
 #include <unordered_map>
 
 #include "models/qwen3vl/weights.h"
+#include "tensor/error.h"
 
 namespace tessera::qwen3vl {
 namespace {
@@ -32,7 +33,15 @@ struct Sums {
 class Calibrator::Observer : public StepObserver {
  public:
   explicit Observer(const Weights& weights) : head_(weights.text.lm_head.data) {
-    for (const auto& [name, view] : weights.matrices) names_.emplace(view.data, name);
+    for (const auto& [name, view] : weights.matrices) {
+      // What enters a product with blocks is itself in codes.
+      if (info(view.dtype).block_elems > 1) {
+        throw Error(ErrorCode::kUnsupported, weights.checkpoint->path(), name,
+                    "calibration needs a float model (got " + std::string(info(view.dtype).name) +
+                        ", expected f32, f16 or bf16)");
+      }
+      names_.emplace(view.data, name);
+    }
   }
 
   // Whether the head's rows count in the runs that follow.

@@ -32,7 +32,8 @@ struct Importance {
 // Not for use from several threads at once.
 class TESSERA_API Calibrator {
  public:
-  // Throws what Session's constructor throws.
+  // Throws what Session's constructor throws, and Error{kUnsupported} naming a matrix in blocks: only the
+  // float model is observed.
   Calibrator(std::shared_ptr<const Model> model, const SessionOptions& options);
   ~Calibrator();
 

@@ -5,7 +5,8 @@
 // while all threads encode one. A file is written under a partial name, forced to the disk, read again and
 // compared with the hashes of what was encoded, and only then renamed (reliability.md §3.0); where both files
 // are written, both are ready before the first gets its name. After an error, or when cancelled, nothing new
-// is there and files that were there are as they were.
+// is there and files that were there are as they were; but where only the second file cannot get its name,
+// the first has it.
 #pragma once
 
 #include <atomic>

@@ -24,17 +24,19 @@ constexpr Type kTypes[] = {
     {"q6_k", "q6_k", DType::kQ6_K, 18},
 };
 
-const Type& find_type(std::string_view name, std::string_view asked, const std::string& mixes) {
+// field: "type" or "vision type". mixes: the end of the list of names.
+const Type& find_type(const char* field, std::string_view name, std::string_view asked,
+                      const std::string& mixes) {
   const auto at = std::find_if(std::begin(kTypes), std::end(kTypes),
                                [&](const Type& t) { return t.name == name || t.alias == name; });
   if (at != std::end(kTypes)) return *at;
   if (name == "q5_0" || name == "q5_1") {
-    throw Error(ErrorCode::kUnsupported, "", "type",
+    throw Error(ErrorCode::kUnsupported, "", field,
                 std::string(name) + " is only read (expected q5_k, which errs less)");
   }
   std::string names;
   for (const Type& type : kTypes) names += std::string(type.name) + ", ";
-  throw Error(ErrorCode::kUsage, "", "type",
+  throw Error(ErrorCode::kUsage, "", field,
               "unknown (got \"" + escape(asked, 60) + "\", expected one of " + names + mixes + ")");
 }
 
@@ -75,7 +77,7 @@ Recipe::Recipe(std::string_view text_type, std::string_view vision_type) {
   if (k && text_type.ends_with("_s")) mix_ = Mix::kSmall;
   if (k && text_type.ends_with("_m")) mix_ = Mix::kMedium;
   const std::string_view base = mix_ == Mix::kNone ? text_type : text_type.substr(0, 4);
-  text_ = find_type(base, text_type, "q4_k_s, q4_k_m, q5_k_s, q5_k_m").dtype;
+  text_ = find_type("type", base, text_type, "q4_k_s, q4_k_m, q5_k_s, q5_k_m").dtype;
   vision_ = is_float(text_) ? text_ : DType::kQ8_0;
   if (vision_type.empty()) return;
   constexpr std::string_view kMixes[] = {"q4_k_s", "q4_k_m", "q5_k_s", "q5_k_m"};
@@ -84,7 +86,7 @@ Recipe::Recipe(std::string_view text_type, std::string_view vision_type) {
                 std::string(vision_type) + " is a mix for text models (expected " +
                     std::string(vision_type.substr(0, 4)) + ")");
   }
-  vision_ = find_type(vision_type, vision_type, "for pictures no mix").dtype;
+  vision_ = find_type("vision type", vision_type, vision_type, "for pictures no mix").dtype;
 }
 
 DType Recipe::text_matrix(std::string_view name, const RecipeModel& model) const {

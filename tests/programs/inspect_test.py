@@ -1,5 +1,8 @@
 """tessera-inspect: the summary, lists, and tokens."""
 import json
+import os
+import signal
+import subprocess
 import unittest
 
 import support
@@ -81,6 +84,23 @@ class Inspect(ProgramTest):
                 path = self.folder / "texts.jsonl"
                 path.write_text(line + "\n")
                 self.assert_error(run(INSPECT, MODEL, "--tokenize", path), 5, "line 1")
+
+    def test_a_pipe_is_no_model(self):
+        pipe = self.folder / "pipe"
+        os.mkfifo(pipe)
+        for flags in [[], ["--tensors"], ["--verify"]]:
+            self.assert_error(run(INSPECT, pipe, *flags, timeout=10), 3, str(pipe), "not a regular file")
+
+    def test_bus_error_names_the_model(self):
+        pipe = self.folder / "texts.jsonl"
+        os.mkfifo(pipe)
+        program = subprocess.Popen([INSPECT, str(MODEL), "--tokenize", str(pipe)], stderr=subprocess.PIPE, env=support.environment())
+        with open(pipe, "wb"):  # waits until the program reads
+            program.send_signal(signal.SIGBUS)
+            _, errors = program.communicate(timeout=30)
+        self.assertEqual(program.returncode, 3)
+        self.assertEqual(errors.decode().count("\n"), 1)
+        self.assertIn(str(MODEL), errors.decode())
 
 
 if __name__ == "__main__":

@@ -93,6 +93,27 @@ class Failures(ProgramTest):
         self.assert_success(result)
         self.assertEqual(json.loads(result.stdout.partition(b"\n")[2])["finish_reason"], "length")
 
+    def test_report_through_links(self):
+        old = self.folder / "old.json"
+        old.write_text("old")
+        link = self.folder / "link.json"
+        link.symlink_to("old.json")
+        self.assert_success(ask("-p", "Hello!", "-n", 1, "--json", link))
+        self.assertTrue(link.is_symlink())
+        self.assertEqual(json.loads(old.read_text())["finish_reason"], "length")
+        # As /dev/stdout is with standard output in a file, but safe where a mistake replaces it.
+        stream = self.folder / "stdout"
+        stream.symlink_to("/proc/self/fd/1")
+        with open(self.folder / "answer", "wb+") as answer:
+            result = subprocess.run([QWEN3VL, "-m", str(MODEL), "-p", "Hello!", "--greedy", "-n", "1", "--json", str(stream)],
+                                    stdout=answer, stderr=subprocess.PIPE, env=support.environment())
+            answer.seek(0)
+            text, _, report = answer.read().partition(b"\n")
+        self.assertEqual(result.returncode, 0, result.stderr)
+        self.assertTrue(stream.is_symlink())
+        self.assertEqual((text, json.loads(report)["finish_reason"]), (b"Hello", "length"))
+        self.assertEqual(sorted(os.listdir(self.folder)), ["answer", "link.json", "old.json", "stdout"])
+
     def test_failed_report_leaves_no_partial_file(self):
         def limit():
             import resource

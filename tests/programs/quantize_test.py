@@ -109,7 +109,7 @@ class Results(Quantize):
 class CommandLine(Quantize):
     def test_types(self):  # F11
         for args, status, part in [(["-p", "int3"], 2, "-p"), (["--type", "q9"], 2, "q9"), (["--type", "q5_0"], 4, "q5_0 is only read"),
-                                   (["-p", "int8", "--vision-type", "q4_k_m"], 2, "mix"), ([], 2, "-p"),
+                                   (["-p", "int8", "--vision-type", "q4_k_m"], 2, "mix"), (["-p", "int8", "--vision-type", "q9"], 2, "vision type"), ([], 2, "-p"),
                                    (["-p", "int8", "--skip-text", "--skip-vision"], 2, "--skip-text"), (["-p", "int8", "-t", "0"], 2, "-t")]:
             with self.subTest(args):
                 self.assert_error(self.quantize(*args), status, part)
@@ -156,6 +156,20 @@ class Outputs(Quantize):
             self.assert_error(self.quantize("-p", "int8", "--force", model=model), 7, TEXT, "input")
             self.assertEqual((model / "model.safetensors").read_bytes(), before)
             self.assertEqual(self.names(), [TEXT])
+
+    def test_the_report_replaces_nothing_of_the_model(self):
+        model = self.copy_of_model()
+        text = self.folder / "text.txt"
+        text.write_text("How many circles are there?")
+        before = {p: p.read_bytes() for p in [*model.iterdir(), text]}
+        self.out.mkdir()
+        os.link(model / "model.safetensors", self.out / "link.json")
+        for report, status in [(model / "model.safetensors", 7), (model / "config.json", 7), (self.out / "link.json", 7), (text, 7),
+                               (self.out / TEXT, 2), (self.out / ".." / "out" / MMPROJ, 2)]:
+            with self.subTest(report):
+                self.assert_error(self.quantize("-p", "int8", "--report", report, "--calibrate", text, model=model), status, "--report")
+                self.assertEqual({p: p.read_bytes() for p in before}, before)
+                self.assertEqual(self.names(), ["link.json"])
 
     def test_paths_that_cannot_be(self):  # F10
         (self.folder / "file").write_text("")
@@ -228,6 +242,35 @@ class Interruptions(Quantize):
                     self.assertEqual(self.names(), ["shapes-vl-Q4_K.gguf"] if old else None)
                     if old:
                         self.assertEqual((self.out / "shapes-vl-Q4_K.gguf").read_text(), "old")
+
+    def test_signals_while_waiting_for_calibration_data_leave_nothing(self):  # E9
+        data = self.folder / "data.txt"
+        os.mkfifo(data)
+        for written in (False, True):
+            with self.subTest(written):
+                program = self.start(*self.ARGS, "--calibrate", data)
+                writer = os.fdopen(os.open(data, os.O_RDWR), "wb", buffering=0) if written else None
+                while self.names() is None:
+                    self.assertIsNone(program.poll(), "ended before it could be stopped")
+                    time.sleep(0.002)
+                time.sleep(0.3)  # loads the model
+                program.send_signal(signal.SIGTERM)
+                self.assertEqual(program.wait(timeout=30), 143)
+                self.assertIsNone(self.names())
+                if writer:
+                    writer.close()
+
+    def test_a_second_signal_while_calibrating_leaves_no_folder(self):  # E9
+        data = self.folder / "data.txt"
+        data.write_text("How many circles are there? " * 20000)
+        program = self.start(*self.ARGS, "--calibrate", data)
+        while self.names() is None:
+            self.assertIsNone(program.poll(), "ended before it could be stopped")
+            time.sleep(0.002)
+        program.send_signal(signal.SIGINT)
+        program.send_signal(signal.SIGTERM)
+        self.assertIn(program.wait(timeout=30), (130, 143))
+        self.assertIsNone(self.names())
 
     def test_killed_at_any_moment_leaves_old_or_new(self):  # E8
         whole = self.seconds()

@@ -207,6 +207,13 @@ TEST(Calibration, HasTheSameBitsForAnyThreadCountAndChunk) {
 }
 
 // A checkpoint with a head of its own, and old spellings of names.
+TEST(Calibration, RefusesAModelInBlocks) {
+  const auto model = Model::load(GoldenCase{"shapes-vl", "one"}.model_folder(),
+                                 {.threads = 2, .recipe = qwen3vl::Recipe("bf16", "q8_0")});
+  EXPECT_TESSERA_ERROR(Calibrator(model, {.threads = 2, .context = 512}), kUnsupported, "model.visual.",
+                       "float model", "got q8_0", "expected f32, f16 or bf16");
+}
+
 TEST(Calibration, UsesCanonicalNamesAndTheHeadOfAnUntiedModel) {
   TESSERA_REQUIRE_SHARED("checkpoints/untied");
   const auto model = Model::load(shared_golden("checkpoints/untied"), {.threads = 2});
