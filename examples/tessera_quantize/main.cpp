@@ -91,7 +91,7 @@ class Program {
   explicit Program(const QuantizeOptions& options) : options_(options) {}
 
   int run() {
-    qwen3vl::ModelFiles files = qwen3vl::open_model_files(options_.input);
+    qwen3vl::ModelFiles files = qwen3vl::open_model_files(options_.input, options_.mmproj);
     for (const std::string& text : files.warnings) warn(text);
     OutputFolder folder(options_.output_folder);
     qwen3vl::QuantizerOptions quantizer = quantizer_options(folder, qwen3vl::model_name(files.path));
@@ -135,7 +135,7 @@ class Program {
   }
 
   std::vector<std::string> inputs() const {
-    std::vector<std::string> files = ModelSource{.path = options_.input}.files();
+    std::vector<std::string> files = ModelSource{.path = options_.input, .mmproj = options_.mmproj}.files();
     if (options_.calibrate) files.push_back(*options_.calibrate);
     return files;
   }

@@ -34,9 +34,11 @@ struct Extra {
 };
 
 void add_options(CLI::App& app, QuantizeOptions& o, Extra& extra) {
-  app.add_option("-i,--input", o.input, "Hugging Face folder, or a folder with a GGUF pair")
+  app.add_option("-i,--input", o.input, "Hugging Face folder, GGUF file, or folder with a GGUF pair")
       ->type_name("PATH")
       ->required();
+  app.add_option("--mmproj", o.mmproj, "vision file of a GGUF pair [the mmproj*.gguf beside the input]")
+      ->type_name("FILE");
   app.add_option("-o,--output", o.output_folder, "folder for the files; made if only it is missing")
       ->type_name("OUT_DIR")
       ->required();
@@ -70,7 +72,7 @@ void check_precision(const std::string& name) {
 }  // namespace
 
 QuantizeOptions parse_quantize_options(int argc, const char* const* argv) {
-  QuantizeOptions o{.input = {}, .output_folder = {}, .recipe = qwen3vl::Recipe("bf16")};
+  QuantizeOptions o{.input = {}, .mmproj = {}, .output_folder = {}, .recipe = qwen3vl::Recipe("bf16")};
   Extra extra;
   CLI::App app(kDescription, "tessera-quantize");
   app.set_version_flag("--version", "tessera-quantize (tessera) " TESSERA_VERSION);

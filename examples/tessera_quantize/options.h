@@ -9,7 +9,9 @@
 namespace tessera::programs {
 
 struct QuantizeOptions {
-  std::string input, output_folder;
+  std::string input;
+  std::string mmproj;  // of a GGUF pair; empty: the one beside the other file
+  std::string output_folder;
   qwen3vl::Recipe recipe;
   bool text = true, vision = true;  // which files to write
   bool force = false;               // replace files that exist

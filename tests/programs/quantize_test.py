@@ -77,6 +77,15 @@ class Results(Quantize):
             a, b = (again / old).read_bytes(), (direct / new).read_bytes()
             self.assertEqual(a[-1_000_000:], b[-1_000_000:])
 
+    def test_the_files_of_a_pair_may_lie_apart(self):
+        self.assert_success(self.quantize("-p", "bf16", "--vision-type", "f32"))
+        vision = self.folder / "mmproj.gguf"
+        (self.out / "mmproj-shapes-vl-F32.gguf").rename(vision)
+        text, again = self.out / "shapes-vl-BF16.gguf", self.folder / "again"
+        self.assert_error(self.quantize("-p", "int8", model=text, out=again), 3, "--mmproj")
+        self.assert_success(self.quantize("-p", "int8", "--mmproj", vision, model=text, out=again))
+        self.assertEqual(self.names(again), ["mmproj-shapes-vl-BF16-Q8_0.gguf", "shapes-vl-BF16-Q8_0.gguf"])
+
     def test_report_has_every_tensor(self):
         report = self.folder / "report.json"
         self.assert_success(self.quantize("--type", "q4_k_m", "--skip-vision", "--report", report))
