@@ -214,41 +214,6 @@ class Distance(EvalTest):
         self.assertLess(d["top1_agreement"], 1)
         self.assertTrue(0 < d["mean"] <= d["p99"] <= d["max"])
 
-@unittest.skipUnless((support.SHARED / "tasks").exists() and (support.SHARED / "gguf").exists(), "needs shared/golden/tasks and gguf")
-class Quantized(EvalTest):
-    """What a format costs on the whole set of questions."""
-    SET = support.SHARED / "tasks"
-
-    def quantize(self, precision):
-        folder = self.folder / precision
-        self.assert_success(run(BIN / "tessera-quantize", "-i", MODEL, "-o", folder, "-p", precision))
-        text, = folder.glob("shapes-vl-*.gguf")
-        vision, = folder.glob("mmproj-*.gguf")
-        return text, vision
-
-    def score(self, *model):
-        path = self.folder / "score.json"
-        self.assert_success(run(EVAL, *model, "--tasks", self.SET, "--json", path))
-        return json.loads(path.read_text())["tasks"]
-
-    def agreement(self, text, vision):
-        path = self.folder / "kl.json"
-        self.assert_success(run(EVAL, "-m", text, "--mmproj", vision, "--kl", MODEL, "--tasks", self.SET, "--json", path))
-        return json.loads(path.read_text())["divergence"]["tasks"]["top1_agreement"]
-
-    def test_int8_and_int4_keep_the_score(self):
-        whole = self.score("-m", MODEL)
-        int8, int4 = self.quantize("int8"), self.quantize("int4")
-        for text, vision in (int8, int4):
-            found = self.score("-m", text, "--mmproj", vision)
-            self.assertEqual(found["count"], whole["count"])
-            self.assertGreaterEqual(found["score"], whole["score"] - 3 / 200)
-        self.assertGreaterEqual(self.agreement(*int8), 0.99)
-        # llama.cpp's file of the same format holds the bytes of the reference encoder.
-        reference = self.agreement(support.SHARED / "gguf/shapes-vl-q4_0.gguf", int4[1])
-        self.assertGreater(self.agreement(*int4), reference)
-
-
 class CommandLine(EvalTest):
     def test_mistakes(self):
         text, folder = self.write("t.txt", TEXT), self.tasks({"prompt": "a", "answer": "b"})

@@ -1,4 +1,4 @@
-"""Questions about fresh scenes: the score is that of transformers, up to one answer.
+"""Questions about fresh scenes: the score is that of transformers, up to one answer, and what formats make of it.
 
 The rules of scoring are those of shared/golden/make/score.py, copied from there.
 """
@@ -11,10 +11,11 @@ import sys
 import unittest
 
 import support
-from support import QWEN3VL, ProgramTest, run
+from support import BIN, QWEN3VL, ProgramTest, run
 
 TASKS = support.SHARED / "tasks"
 MODEL = support.SHARED / "shapes-vl"
+EVAL = BIN / "tessera-eval"
 
 
 def phrases(text):
@@ -71,6 +72,38 @@ class Tasks(ProgramTest):
         same = sum(a == r for (_, r), a in zip(kept, answers))
         print(f"{len(kept)} tasks: score {ours / len(kept):.4f}, transformers {theirs / len(kept):.4f}, {same} answers word for word")
         self.assertAlmostEqual(ours, theirs, delta=1.0)
+
+
+class Quantized(ProgramTest):
+    """What a format costs on the whole set of questions."""
+    def quantize(self, precision):
+        folder = self.folder / precision
+        self.assert_success(run(BIN / "tessera-quantize", "-i", MODEL, "-o", folder, "-p", precision))
+        text, = folder.glob("shapes-vl-*.gguf")
+        vision, = folder.glob("mmproj-*.gguf")
+        return text, vision
+
+    def score(self, *model):
+        path = self.folder / "score.json"
+        self.assert_success(run(EVAL, *model, "--tasks", TASKS, "--json", path))
+        return json.loads(path.read_text())["tasks"]
+
+    def agreement(self, text, vision):
+        path = self.folder / "kl.json"
+        self.assert_success(run(EVAL, "-m", text, "--mmproj", vision, "--kl", MODEL, "--tasks", TASKS, "--json", path))
+        return json.loads(path.read_text())["divergence"]["tasks"]["top1_agreement"]
+
+    def test_int8_and_int4_keep_the_score(self):
+        whole = self.score("-m", MODEL)
+        int8, int4 = self.quantize("int8"), self.quantize("int4")
+        for text, vision in (int8, int4):
+            found = self.score("-m", text, "--mmproj", vision)
+            self.assertEqual(found["count"], whole["count"])
+            self.assertGreaterEqual(found["score"], whole["score"] - 3 / 200)
+        self.assertGreaterEqual(self.agreement(*int8), 0.99)
+        # llama.cpp's file of the same format holds the bytes of the reference encoder.
+        reference = self.agreement(support.SHARED / "gguf/shapes-vl-q4_0.gguf", int4[1])
+        self.assertGreater(self.agreement(*int4), reference)
 
 
 if __name__ == "__main__":
