@@ -9,6 +9,7 @@
 #include "examples/common/calibrate.h"
 #include "tests/golden.h"
 #include "tests/models/files/expect_error.h"
+#include "tests/models/files/temp_dir.h"
 
 namespace tessera::programs {
 namespace {
@@ -17,23 +18,16 @@ const std::string kData = TESSERA_GOLDEN_DIR "/../../examples/data";
 
 class DatasetTest : public ::testing::Test {
  protected:
-  DatasetTest() : folder_(std::filesystem::path(::testing::TempDir()) / ("dataset-" + test_name())) {
-    std::filesystem::create_directories(folder_);
-  }
-  ~DatasetTest() override { std::filesystem::remove_all(folder_); }
-
-  static std::string test_name() { return ::testing::UnitTest::GetInstance()->current_test_info()->name(); }
   std::string write(const std::string& name, const std::string& content) const {
-    const std::string path = (folder_ / name).string();
-    std::ofstream(path, std::ios::binary) << content;
-    return path;
+    return dir_.write(name, content);
   }
   static std::shared_ptr<const qwen3vl::Model> model() {
     static const auto loaded = qwen3vl::Model::load(kData + "/shapes-vl", {.threads = 2});
     return loaded;
   }
 
-  std::filesystem::path folder_;
+  const testing::TempDir dir_;
+  const std::filesystem::path folder_ = dir_.path();
 };
 
 TEST_F(DatasetTest, ReadsLines) {

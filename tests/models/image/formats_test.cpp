@@ -5,6 +5,7 @@
 
 #include <filesystem>
 
+#include "tests/models/files/temp_dir.h"
 #include "tests/models/image/pictures.h"
 
 namespace tessera {
@@ -115,8 +116,6 @@ TEST(WebP, AnimationsAreRejected) {
 
 class Files : public ::testing::Test {
  protected:
-  void SetUp() override { std::filesystem::create_directories(folder_); }
-  void TearDown() override { std::filesystem::remove_all(folder_); }
   static void expect_unreadable(const std::string& path, const std::string& reason) {
     try {
       read_image(path);
@@ -127,7 +126,8 @@ class Files : public ::testing::Test {
       EXPECT_THAT(e.what(), HasSubstr(reason));
     }
   }
-  std::filesystem::path folder_ = std::filesystem::path(::testing::TempDir()) / "tessera_image_files";
+  const testing::TempDir dir_;
+  const std::filesystem::path folder_ = dir_.path();
 };
 
 TEST_F(Files, OnlyRegularOnesAreRead) {

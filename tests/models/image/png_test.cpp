@@ -2,6 +2,7 @@
 #include <filesystem>
 
 #include "models/image/resize.h"
+#include "tests/models/files/temp_dir.h"
 #include "tests/models/image/pictures.h"
 
 namespace tessera {
@@ -229,12 +230,11 @@ TEST(Png, FlatPicturesStayFlatWhenResized) {
 
 class WritePng : public ::testing::Test {
  protected:
-  void SetUp() override { std::filesystem::create_directories(folder_); }
-  void TearDown() override { std::filesystem::remove_all(folder_); }
   std::size_t files() const {
     return static_cast<std::size_t>(std::distance(std::filesystem::directory_iterator(folder_), {}));
   }
-  std::filesystem::path folder_ = std::filesystem::path(::testing::TempDir()) / "tessera_write_png";
+  const testing::TempDir dir_;
+  const std::filesystem::path folder_ = dir_.path();
 };
 
 TEST_F(WritePng, WhatIsWrittenIsReadBack) {
