@@ -80,12 +80,14 @@ void search_scales(const FitKernels& kernels, const Elements& elements, ScaleBes
   search_scales<64>(kernels, elements, best);
 }
 
+// Steps by which the ends of the codes lie inside the ends of the block.
+constexpr float kInside[] = {-0.5f, -0.1f, 0.3f, 0.7f, 1.1f, 1.6f, 2.2f, 3.0f, 4.5f, 7.0f};
+
 // By how many steps the ends of the codes lie inside the ends of the block, in turn over the lanes: first
 // fewer codes than there are, so that few different numbers may fall on codes exactly; then a square grid,
 // the least clipping first.
 template <int kLevels>
 struct LineSteps {
-  static constexpr float kInside[] = {-0.5f, -0.1f, 0.3f, 0.7f, 1.1f, 1.6f, 2.2f, 3.0f, 4.5f, 7.0f};
   static constexpr int kFewer = kLevels / 2, kBatches = (kFewer + 100 + kLanes - 1) / kLanes;
   float low[kLanes * kBatches], high[kLanes * kBatches];
 
