@@ -167,6 +167,14 @@ void check_output_path(const std::string& path) {
   if (::access(parent.empty() ? "." : parent.c_str(), W_OK | X_OK) != 0) fail_output(path, errno);
 }
 
+void check_output_path(const std::string& path, const std::string& flag,
+                       std::span<const std::string> inputs) {
+  check_output_path(path);
+  for (const std::string& input : inputs) {
+    if (same_file(path, input)) throw Error(ErrorCode::kOutput, path, flag, "is an input");
+  }
+}
+
 bool same_file(const std::string& a, const std::string& b) {
   struct stat x = {}, y = {};
   return ::stat(a.c_str(), &x) == 0 && ::stat(b.c_str(), &y) == 0 && is_same(x, y);

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <functional>
+#include <span>
 #include <string>
 #include <string_view>
 
@@ -39,6 +40,8 @@ void write_file(const std::string& path, std::string_view content);
 // Throws Error{kOutput} if write_file must fail: a folder, no such parent, no right to write. For finding out
 // before any work is done.
 void check_output_path(const std::string& path);
+// The same, and Error{kOutput} naming the flag if the path leads to one of the inputs.
+void check_output_path(const std::string& path, const std::string& flag, std::span<const std::string> inputs);
 // Whether both paths lead to one existing file, through whatever links.
 bool same_file(const std::string& a, const std::string& b);
 // A whole file, pipes included, of at most max_bytes. Throws Error{kInput}, and ExitNow where a signal is

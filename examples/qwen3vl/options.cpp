@@ -5,9 +5,7 @@
 #include <algorithm>
 #include <cerrno>
 #include <cstring>
-#include <filesystem>
 #include <limits>
-#include <system_error>
 #include <utility>
 
 #include "examples/common/arguments.h"
@@ -170,10 +168,7 @@ void check_outputs(const Options& o, const Extra& extra) {
   for (std::string& file : o.model.files()) inputs.push_back(std::move(file));
   if (extra.prompt_file) inputs.push_back(*extra.prompt_file);
   for (const auto& [flag, path] : outputs) {
-    check_output_path(path);
-    for (const std::string& input : inputs) {
-      if (same_file(path, input)) throw Error(ErrorCode::kOutput, path, flag, "is an input");
-    }
+    check_output_path(path, flag, inputs);
     for (const auto& [other_flag, other] : outputs) {
       if (other_flag != flag && other == path) refuse(flag, "the same file as " + other_flag);
     }

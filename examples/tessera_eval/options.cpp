@@ -97,11 +97,7 @@ void check_files(const EvalOptions& o) {
     for (std::string& file : model.files()) inputs.push_back(std::move(file));
   }
   for (const auto& [flag, path] : {std::pair("--json", o.json), {"--answers", o.answers}}) {
-    if (!path) continue;
-    check_output_path(*path);
-    for (const std::string& input : inputs) {
-      if (same_file(*path, input)) throw Error(ErrorCode::kOutput, *path, flag, "is an input");
-    }
+    if (path) check_output_path(*path, flag, inputs);
   }
   if (o.json && o.json == o.answers) refuse("--answers", "the same file as --json");
 }

@@ -75,10 +75,7 @@ void check_target(const std::string& path, bool force) {
 void check_report(const std::string& path, const std::vector<std::string>& inputs,
                   const qwen3vl::QuantizerOptions& made) {
   namespace fs = std::filesystem;
-  check_output_path(path);
-  for (const std::string& input : inputs) {
-    if (same_file(path, input)) throw Error(ErrorCode::kOutput, path, "--report", "is an input");
-  }
+  check_output_path(path, "--report", inputs);
   std::error_code error;
   for (const auto& target : {made.text_path, made.vision_path}) {
     if (target && fs::weakly_canonical(path, error) == fs::weakly_canonical(*target, error))
