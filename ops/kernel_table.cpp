@@ -16,6 +16,7 @@ constexpr KernelListing kTable[] = {
 #include "ops/gelu/kernels.inc"
 #include "ops/layer_norm/kernels.inc"
 #include "ops/matmul/kernels.inc"
+#include "ops/pack_panel/kernels.inc"
 #include "ops/quantize_rows/kernels.inc"
 #include "ops/rms_norm/kernels.inc"
 #include "ops/rope/kernels.inc"

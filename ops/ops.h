@@ -13,6 +13,7 @@
 
 #include "tensor/api.h"
 #include "tensor/buffer.h"
+#include "tensor/cpu.h"
 #include "tensor/graph.h"
 
 namespace tessera::ops {
@@ -102,6 +103,16 @@ struct TESSERA_API PackedWeight {
   Buffer memory;  // what view reads, empty where it reads the source's own memory
 };
 TESSERA_API PackedWeight pack_weight(const TensorView& w, int threads);
+
+// The same in memory of the caller: packed_bytes(w) bytes, aligned to kAlignment. Panels follow one another:
+// w may be packed in pieces of 16 rows each or a multiple, to where the bytes of the pieces before end.
+struct PackOptions {
+  int threads = 1;
+  Cpu cpu = Cpu::from_environment();  // how fast; the bytes are the same on any
+};
+TESSERA_API TensorView pack_weight(const TensorView& w, std::byte* memory, const PackOptions& options);
+// 0 where pack_weight has nothing to copy: f32, aligned.
+TESSERA_API std::size_t packed_bytes(const TensorView& w);
 
 // ---- positions ----
 

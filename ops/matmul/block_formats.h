@@ -47,7 +47,24 @@ struct BlockFormat {
   constexpr int panel_scales() const { return has_min ? 64 : 32; }
   constexpr int panel_codes() const { return panel_scales() + 16 * scale_bytes(); }
   constexpr int group_bytes() const { return 64 * (low_bits + high_bits); }
+  // Byte i of a column's scales: dwords of six-bit numbers, single bytes otherwise.
+  constexpr int panel_scale(int column, int i) const {
+    const int together = sub_scales == SubScales::kSixBits ? 4 : 1;
+    return panel_scales() + (i / together * 16 + column) * together + i % together;
+  }
 };
+
+inline constexpr int kGroupQuads = 8;  // 32 codes
+
+// Where a plane of `bits` bits in runs of `run` words has quad t.
+struct QuadPlace {
+  int word, shift;
+  constexpr QuadPlace(int run, int bits, int t)
+      : word(t / (run * (8 / bits)) * run + t % run), shift(bits * (t / run % (8 / bits))) {}
+};
+
+// The lowest `bits` bits of each byte of a quad.
+constexpr std::uint32_t quad_mask(int bits) { return ((1u << bits) - 1) * 0x01010101u; }
 
 inline constexpr BlockFormat kBlockQ8_0{
     .bytes = 34, .low_bits = 8, .offset = 128, .low_at = 2, .low_run = 8, .flip = 0x80};

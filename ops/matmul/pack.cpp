@@ -7,6 +7,7 @@
 #include "ops/matmul/pack_blocks.h"
 #include "ops/op_util.h"
 #include "ops/ops.h"
+#include "ops/pack_panel/kernels.h"
 #include "quant/half.h"
 #include "tensor/threads.h"
 
@@ -15,54 +16,30 @@ namespace {
 
 WeightLayout layout_of(const TensorDesc& weight) { return static_cast<WeightLayout>(weight.layout); }
 
-// Transposes `columns` <= 16 rows of `depth` elements, `stride` bytes apart at any alignment, into
-// panel[depth][16], with zeros for the rows that are not there.
-template <typename T>
-void fill_panel(const std::byte* rows, std::int64_t stride, std::int64_t columns, std::int64_t depth,
-                T* panel) {
-  constexpr std::int64_t kLine = 64, kStrip = kLine / sizeof(T);  // a cache line of each row at a time
-  T strip[kPanelColumns][kStrip] = {};
-  for (std::int64_t k = 0; k < depth; k += kStrip) {
-    const std::int64_t count = std::min(kStrip, depth - k);
-    const std::byte* from = rows + k * static_cast<std::int64_t>(sizeof(T));
-    for (std::int64_t c = 0; c < columns; ++c) {
-      // A copy of known size is one instruction; it more than doubles the speed of packing.
-      if (count == kStrip) {
-        std::memcpy(strip[c], from + c * stride, kLine);
-      } else {
-        std::memcpy(strip[c], from + c * stride, static_cast<std::size_t>(count) * sizeof(T));
-      }
-    }
-    for (std::int64_t i = 0; i < count; ++i) {
-      for (std::int64_t c = 0; c < kPanelColumns; ++c) panel[(k + i) * kPanelColumns + c] = strip[c][i];
-    }
-  }
-}
+struct PackRow {
+  IsaLevel level;
+  DType dtype;
+  void (*pack)(const PanelRows& panel) noexcept;
+};
 
-void fill_bf16_panel(const std::byte* rows, std::int64_t columns, std::int64_t k, std::byte* panel) {
-  const std::int64_t stride = k * 2;
-  fill_panel(rows, stride, columns, k / 2, reinterpret_cast<std::uint32_t*>(panel));
-  if (k % 2 == 0) return;
-  for (std::int64_t c = 0; c < columns; ++c) {
-    std::memcpy(panel + (k / 2 * kPanelColumns + c) * 4, rows + c * stride + (k - 1) * 2, 2);
-  }
-}
+constexpr PackRow kPackRows[] = {
+#define TESSERA_KERNEL(level, function, dtype) {IsaLevel::level, DType::dtype, function},
+#include "ops/pack_panel/kernels.inc"
+#undef TESSERA_KERNEL
+};
 
-void fill_panels(const TensorView& w, const TensorView& packed, std::int64_t begin, std::int64_t end) {
-  const std::int64_t n = packed.shape[0], k = packed.shape[1], panel_bytes = weight_stride(packed);
+// Panels [begin, end) of `packed` from the matrix w.
+void pack_panels(const TensorView& w, const TensorView& packed, const PackRow& row, std::int64_t begin,
+                 std::int64_t end) {
+  const std::int64_t n = packed.shape[0], panel_bytes = weight_stride(packed);
   const DTypeInfo& type = info(packed.dtype);
-  const std::int64_t blocks = k / type.block_elems, row_bytes = blocks * type.block_bytes;
+  const std::int64_t units = packed.shape[1] / type.block_elems, row_bytes = units * type.block_bytes;
   for (std::int64_t p = begin; p < end; ++p) {
-    const std::byte* rows = w.data + p * kPanelColumns * row_bytes;
-    const std::int64_t columns = std::min<std::int64_t>(kPanelColumns, n - p * kPanelColumns);
-    std::byte* panel = packed.data + p * panel_bytes;
-    if (layout_of(packed) == WeightLayout::kBlockPanels) {
-      find_block_packing(packed.dtype)->pack_panel(rows, row_bytes, columns, blocks, panel);
-    } else if (layout_of(packed) == WeightLayout::kBf16Panels) {
-      fill_bf16_panel(rows, columns, k, panel);
-    } else {
-      fill_panel(rows, row_bytes, columns, k, reinterpret_cast<std::uint16_t*>(panel));
-    }
+    row.pack({.rows = w.as<const std::uint8_t>() + p * kPanelColumns * row_bytes,
+              .stride = row_bytes,
+              .columns = std::min<std::int64_t>(kPanelColumns, n - p * kPanelColumns),
+              .units = units,
+              .panel = packed.as<std::uint8_t>() + p * panel_bytes});
   }
 }
 
@@ -72,6 +49,23 @@ bool has_rows(DType dtype) { return dtype == DType::kF32 || dtype == DType::kF16
 WeightLayout packed_layout(DType dtype) {
   if (dtype == DType::kF16) return WeightLayout::kF16Panels;
   return dtype == DType::kBF16 ? WeightLayout::kBf16Panels : WeightLayout::kBlockPanels;
+}
+
+// What pack_weight makes of w.
+TensorDesc packed_desc(const TensorView& w) {
+  const std::int64_t block = info(w.dtype).block_elems;
+  if (w.shape.rank() < 2 || !w.is_dense() || w.shape.back() % block != 0 ||
+      (!has_rows(w.dtype) && !find_block_packing(w.dtype))) {
+    throw Error(ErrorCode::kUsage, "", "pack_weight",
+                "w is " + describe(w) + ", expected a dense matrix of f32, f16, bf16 or whole blocks");
+  }
+  std::int64_t k = 1;
+  for (const std::int64_t extent : w.shape.dims().subspan(1)) k *= extent;
+  TensorDesc packed = TensorDesc::dense(w.dtype, {w.shape[0], k});
+  if (w.dtype == DType::kF32) return packed;
+  packed.layout = static_cast<std::uint8_t>(packed_layout(w.dtype));
+  packed.strides = {};
+  return packed;
 }
 
 }  // namespace
@@ -135,31 +129,33 @@ void unpack_row(const TensorView& weight, std::int64_t row, float* y) noexcept {
   }
 }
 
-PackedWeight pack_weight(const TensorView& w, int threads) {
-  const std::int64_t block = info(w.dtype).block_elems;
-  if (w.shape.rank() < 2 || !w.is_dense() || w.shape.back() % block != 0 ||
-      (!has_rows(w.dtype) && !find_block_packing(w.dtype))) {
-    throw Error(ErrorCode::kUsage, "", "pack_weight",
-                "w is " + describe(w) + ", expected a dense matrix of f32, f16, bf16 or whole blocks");
-  }
-  std::int64_t k = 1;
-  for (const std::int64_t extent : w.shape.dims().subspan(1)) k *= extent;
-  PackedWeight packed;
-  packed.view = TensorView(w.dtype, {w.shape[0], k}, w.data);
+std::size_t packed_bytes(const TensorView& w) {
+  const TensorDesc packed = packed_desc(w);
+  const bool in_place =
+      w.dtype == DType::kF32 && reinterpret_cast<std::uintptr_t>(w.data) % alignof(float) == 0;
+  return in_place ? 0 : static_cast<std::size_t>(weight_bytes(packed));
+}
+
+TensorView pack_weight(const TensorView& w, std::byte* memory, const PackOptions& options) {
+  const TensorView packed(packed_desc(w), memory);
   if (w.dtype == DType::kF32) {
-    if (reinterpret_cast<std::uintptr_t>(w.data) % alignof(float) == 0) return packed;
-    packed.memory = Buffer::allocate(static_cast<std::size_t>(weight_bytes(packed.view)));
-    std::memcpy(packed.memory.data(), w.data, packed.memory.size());
-    packed.view.data = packed.memory.data();
+    std::memcpy(memory, w.data, static_cast<std::size_t>(weight_bytes(packed)));
     return packed;
   }
-  packed.view.layout = static_cast<std::uint8_t>(packed_layout(w.dtype));
-  packed.view.strides = {};
-  packed.memory = Buffer::allocate(static_cast<std::size_t>(weight_bytes(packed.view)));
-  packed.view.data = packed.memory.data();
+  const PackRow& row = *std::find_if(std::begin(kPackRows), std::end(kPackRows), [&](const PackRow& each) {
+    return each.dtype == w.dtype && options.cpu.has(each.level);
+  });
   constexpr std::int64_t kGrain = 4;
-  parallel_for((w.shape[0] + kPanelColumns - 1) / kPanelColumns, kGrain, threads,
-               [&](std::int64_t begin, std::int64_t end) { fill_panels(w, packed.view, begin, end); });
+  parallel_for((w.shape[0] + kPanelColumns - 1) / kPanelColumns, kGrain, options.threads,
+               [&](std::int64_t begin, std::int64_t end) { pack_panels(w, packed, row, begin, end); });
+  return packed;
+}
+
+PackedWeight pack_weight(const TensorView& w, int threads) {
+  const std::size_t bytes = packed_bytes(w);
+  if (bytes == 0) return {TensorView(packed_desc(w), w.data), {}};
+  PackedWeight packed{{}, Buffer::allocate(bytes)};
+  packed.view = pack_weight(w, packed.memory.data(), {.threads = threads});
   return packed;
 }
 

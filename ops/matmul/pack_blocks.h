@@ -1,4 +1,4 @@
-// Block formats into panels (WeightLayout::kBlockPanels of ops/matmul/pack.h) and back.
+// Blocks back out of panels (WeightLayout::kBlockPanels of ops/matmul/pack.h).
 #pragma once
 
 #include <cstddef>
@@ -11,10 +11,6 @@ namespace tessera::ops {
 struct BlockPacking {
   DType dtype;
 
-  // One panel of `blocks` blocks from `columns` <= 16 rows as a file has them, `stride` bytes apart, any
-  // alignment. Columns that are not there become blocks of zero bytes.
-  void (*pack_panel)(const std::byte* rows, std::int64_t stride, std::int64_t columns, std::int64_t blocks,
-                     std::byte* panel) noexcept;
   // A block of one of the panel's columns, as a file has it.
   void (*unpack_block)(const std::byte* panel, std::int64_t block, int column, std::uint8_t* bytes) noexcept;
 };
