@@ -12,6 +12,13 @@ using tessera::ops::SubScales;
 
 constexpr int kRows = 16, kVector = 64;  // bytes of one dword of each row
 
+// Asks for bytes of the next panel's rows, which follow in the file: read on their own, 16 rows in turn, they
+// would come one cache line at a time.
+template <std::int64_t kBytes>
+[[gnu::always_inline]] inline void prefetch(const std::uint8_t* at) {
+  for (std::int64_t i = 0; i < kBytes; i += kVector) __builtin_prefetch(at + i, 0, 2);
+}
+
 // ---- block formats ----
 
 // The first kWords dwords, a multiple of four, that lie at `plane` and every `stride` bytes from there.
@@ -122,7 +129,9 @@ void pack_blocks(const PanelRows& panel) {
   std::int64_t stride = panel.stride;
   std::uint8_t* out = panel.panel;
   std::uint8_t some[kRows * kFormat.bytes] = {};  // the rows that there are
+  const std::uint8_t* next = rows + kRows * stride;
   for (std::int64_t b = 0; b < panel.units; ++b, rows += kFormat.bytes, out += kFormat.panel_bytes()) {
+    prefetch<kRows * kFormat.bytes>(next + b * kRows * kFormat.bytes);
     const std::uint8_t* block = rows;
     if (panel.columns < kRows) {
       for (std::int64_t c = 0; c < panel.columns; ++c) {
@@ -146,6 +155,7 @@ template <typename Store>
   std::uint8_t strip[kRows * kStrip] = {};
   for (std::int64_t at = 0; at < bytes; at += kStrip) {
     const std::int64_t left = bytes - at;
+    prefetch<kRows * kStrip>(panel.rows + kRows * (panel.stride + at));
     for (std::int64_t c = 0; c < panel.columns; ++c) {
       const std::uint8_t* from = panel.rows + c * panel.stride + at;
       if (left >= kStrip) {
