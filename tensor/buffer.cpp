@@ -9,6 +9,7 @@
 #include <algorithm>
 #include <cerrno>
 #include <charconv>
+#include <cstdint>
 #include <cstring>
 #include <fstream>
 #include <limits>
@@ -47,6 +48,8 @@ std::optional<std::size_t> read_number(const char* path, std::string_view key) {
   return std::nullopt;
 }
 
+std::size_t page_bytes() { return static_cast<std::size_t>(sysconf(_SC_PAGESIZE)); }
+
 }  // namespace
 
 std::size_t available_memory() {
@@ -57,8 +60,7 @@ std::size_t available_memory() {
   if (limit && used) available = std::min(available, *limit - std::min(*limit, *used));
   rlimit address_space{};
   if (getrlimit(RLIMIT_AS, &address_space) == 0 && address_space.rlim_cur != RLIM_INFINITY) {
-    const auto page = static_cast<std::size_t>(sysconf(_SC_PAGESIZE));
-    const std::size_t mapped = read_number("/proc/self/statm", "").value_or(0) * page;
+    const std::size_t mapped = read_number("/proc/self/statm", "").value_or(0) * page_bytes();
     const std::size_t allowed = address_space.rlim_cur;
     available = std::min(available, allowed - std::min(allowed, mapped));
   }
@@ -78,13 +80,27 @@ Buffer::~Buffer() {
   if (data_) munmap(data_, size_);
 }
 
-Buffer Buffer::allocate(std::size_t bytes) {
+Buffer Buffer::allocate(std::size_t bytes, Pages pages) {
   if (bytes == 0) return {};
-  void* memory = mmap(nullptr, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-  if (memory == MAP_FAILED) {
+  const auto fail_to_allocate = [bytes] {
     throw Error(ErrorCode::kResource, "", "memory", "cannot allocate " + std::to_string(bytes) + " bytes");
+  };
+  constexpr std::size_t kHugePage = std::size_t{2} << 20;
+  const std::size_t spare = pages == Pages::kHuge && bytes >= kHugePage ? kHugePage : 0;
+  if (bytes > std::numeric_limits<std::size_t>::max() - spare) fail_to_allocate();
+  void* memory = mmap(nullptr, bytes + spare, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+  if (memory == MAP_FAILED) fail_to_allocate();
+  auto* data = static_cast<std::byte*>(memory);
+  if (spare) {
+    // Only what is aligned can become a huge page.
+    const std::size_t before = (kHugePage - reinterpret_cast<std::uintptr_t>(data) % kHugePage) % kHugePage;
+    const std::size_t used = (bytes + page_bytes() - 1) / page_bytes() * page_bytes();
+    if (before) munmap(data, before);
+    data += before;
+    if (before < spare) munmap(data + used, spare - before);
+    madvise(data, bytes, MADV_HUGEPAGE);
   }
-  return {static_cast<std::byte*>(memory), bytes};
+  return {data, bytes};
 }
 
 Buffer Buffer::map_file(const std::string& path) {
@@ -105,15 +121,12 @@ Buffer Buffer::map_file(const std::string& path) {
 }
 
 void Buffer::drop_pages(std::size_t offset, std::size_t bytes) const {
-  const auto page = static_cast<std::size_t>(sysconf(_SC_PAGESIZE));
-  const std::size_t begin = (offset + page - 1) / page * page;
-  const std::size_t end = (offset + bytes) / page * page;
-  if (begin < end) madvise(data_ + begin, end - begin, MADV_DONTNEED);
+  const std::size_t begin = offset / page_bytes() * page_bytes();
+  if (bytes) madvise(data_ + begin, offset + bytes - begin, MADV_DONTNEED);
 }
 
 void Buffer::will_need(std::size_t offset, std::size_t bytes) const {
-  const auto page = static_cast<std::size_t>(sysconf(_SC_PAGESIZE));
-  const std::size_t begin = offset / page * page;
+  const std::size_t begin = offset / page_bytes() * page_bytes();
   if (bytes) madvise(data_ + begin, offset + bytes - begin, MADV_WILLNEED);
 }
 

@@ -14,6 +14,10 @@ inline constexpr std::size_t kAlignment = 64;  // a cache line and the widest ve
 // cgroup has left and what RLIMIT_AS allows. An estimate for refusing early, not a promise.
 TESSERA_API std::size_t available_memory();
 
+// How anonymous memory is committed: page by page, or, for memory that will be written from end to end, in
+// pages of 2 MiB where the system has them (transparent huge pages), which take a fraction of the time.
+enum class Pages { kSmall, kHuge };
+
 class TESSERA_API Buffer {
  public:
   Buffer() = default;
@@ -21,9 +25,9 @@ class TESSERA_API Buffer {
   Buffer& operator=(Buffer&& other) noexcept;
   ~Buffer();
 
-  // Zeroed anonymous memory, aligned to kAlignment, committed page by page on first touch.
+  // Zeroed anonymous memory, aligned to kAlignment, committed on first touch.
   // Throws Error{kResource} naming the size.
-  static Buffer allocate(std::size_t bytes);
+  static Buffer allocate(std::size_t bytes, Pages pages = Pages::kSmall);
   // A read-only mapping of a whole regular file. Throws Error{kModel} when it is missing, no regular file or
   // cannot be mapped, Error{kResource} when there is no address space for it. A file that is truncated while
   // it is mapped raises SIGBUS on access (reliability.md E12): programs install a handler, the library does
@@ -32,7 +36,8 @@ class TESSERA_API Buffer {
 
   std::byte* data() const { return data_; }
   std::size_t size() const { return size_; }
-  // Tells the system that [offset, offset + bytes) of a file mapping is not needed soon; whole pages only.
+  // Tells the system that [offset, offset + bytes) of a file mapping is not needed soon, with all of the
+  // pages on which it lies; they come back from the file when they are read.
   void drop_pages(std::size_t offset, std::size_t bytes) const;
   // Tells the system to begin reading [offset, offset + bytes) of a file mapping. Returns at once.
   void will_need(std::size_t offset, std::size_t bytes) const;

@@ -64,25 +64,103 @@ class ListingLoader : public Loader {
   std::vector<WeightPlace> places_;
 };
 
+// The dtype that a matrix is loaded in.
+DType loaded_dtype(const WeightPlace& matrix, const WeightOptions& options, const RecipeModel& model) {
+  return options.recipe ? options.recipe->dtype_of(matrix.name, matrix.shape, model) : matrix.source.dtype;
+}
+
+// Bytes of a weight once loaded.
+std::size_t loaded_bytes(const WeightPlace& weight, DType dtype) {
+  constexpr std::int64_t kPanel = 16;  // rows that stand side by side (ops/matmul/pack.h)
+  const std::int64_t bytes = dense_bytes(dtype, weight.shape), rows = weight.shape[0];
+  const std::int64_t padded = dtype == DType::kF32 ? rows : (rows + kPanel - 1) / kPanel * kPanel;
+  return static_cast<std::size_t>(bytes / rows * padded);
+}
+
+// One stretch of memory for all weights that are copied: huge pages do not begin anew with each of them.
+class WeightMemory {
+ public:
+  explicit WeightMemory(std::size_t bytes) : memory_(Buffer::allocate(bytes, Pages::kHuge)) {}
+  static constexpr std::size_t padded(std::size_t bytes) {
+    return (bytes + kAlignment - 1) / kAlignment * kAlignment;
+  }
+  std::byte* take(std::size_t bytes) {
+    std::byte* place = memory_.data() + used_;
+    used_ += padded(bytes);
+    return place;
+  }
+  Buffer release() && { return std::move(memory_); }
+
+ private:
+  Buffer memory_;
+  std::size_t used_ = 0;
+};
+
 class PackingLoader : public Loader {
  public:
   PackingLoader(Weights& weights, const Config& config, const WeightOptions& options)
       : Loader(*weights.checkpoint),
         weights_(weights),
         options_(options),
-        model_(recipe_model(*weights.checkpoint, config)) {}
+        model_(recipe_model(*weights.checkpoint, config)),
+        memory_(copied_bytes(list_weights(*weights.checkpoint, config))) {}
+
+  std::vector<std::string> finish() {
+    // Reading one tensor maps pages of its neighbours too.
+    for (const Checkpoint::Entry& entry : weights_.checkpoint->entries()) {
+      weights_.checkpoint->drop_pages(entry.bytes);
+    }
+    weights_.memory.push_back(std::move(memory_).release());
+    return Loader::finish();
+  }
 
  private:
+  // Of vectors and panels; f32 matrices have memory of their own where they need any.
+  std::size_t copied_bytes(const std::vector<WeightPlace>& weights) const {
+    std::size_t bytes = 0;
+    for (const WeightPlace& weight : weights) {
+      const DType dtype = weight.is_matrix ? loaded_dtype(weight, options_, model_) : DType::kF32;
+      if (weight.is_matrix && dtype == DType::kF32) continue;
+      bytes += WeightMemory::padded(loaded_bytes(weight, dtype));
+    }
+    return bytes;
+  }
+
   TensorView load_matrix(const std::string& name, const TensorView& source) override {
     Buffer converted;
     const TensorView rows = convert(name, source, &converted);
-    ops::PackedWeight packed = ops::pack_weight(rows, options_.threads);
-    if (packed.memory.size() || converted.size()) {
-      weights_.checkpoint->drop_pages(source);
-      weights_.memory.push_back(std::move(packed.memory.size() ? packed.memory : converted));
+    TensorView matrix;
+    if (rows.dtype == DType::kF32) {
+      ops::PackedWeight packed = ops::pack_weight(rows, options_.threads);
+      if (packed.memory.size()) converted = std::move(packed.memory);
+      if (converted.size()) weights_.memory.push_back(std::move(converted));
+      matrix = packed.view;
+    } else {
+      matrix = pack(rows);
     }
-    weights_.matrices.emplace_back(name, packed.view);
-    return packed.view;
+    weights_.matrices.emplace_back(name, matrix);
+    return matrix;
+  }
+
+  // In pieces, after each of which its part of the file is given back: what is loaded and what it is loaded
+  // from are never in memory both.
+  TensorView pack(const TensorView& rows) {
+    constexpr std::int64_t kPiece = 32 << 20, kPanel = 16;
+    const std::int64_t n = rows.shape[0], row_bytes = dense_bytes(rows.dtype, rows.shape) / n;
+    const std::int64_t columns = rows.shape.elements() / n;
+    const std::int64_t step = std::max<std::int64_t>(kPiece / row_bytes / kPanel, 1) * kPanel;
+    std::byte* const place = memory_.take(ops::packed_bytes(rows));
+    TensorView packed;
+    std::byte* at = place;
+    for (std::int64_t begin = 0; begin < n; begin += step) {
+      const TensorView piece(rows.dtype, {std::min(step, n - begin), columns}, rows.data + begin * row_bytes);
+      packed = ops::pack_weight(piece, at, pack_options_);
+      weights_.checkpoint->drop_pages(piece);
+      at += ops::packed_bytes(piece);
+    }
+    packed.shape = {n, columns};
+    packed.data = place;
+    return packed;
   }
 
   // The matrix in the recipe's format, in `memory` where that is another one.
@@ -90,29 +168,32 @@ class PackingLoader : public Loader {
     if (!options_.recipe) return source;
     const DType dtype = options_.recipe->dtype_of(name, source.shape, model_);
     if (dtype == source.dtype) return source;
-    *memory = Buffer::allocate(static_cast<std::size_t>(dense_bytes(dtype, source.shape)));
-    quant::QuantizeJob job{.from = source.dtype, .to = dtype, .threads = options_.threads};
+    *memory = Buffer::allocate(static_cast<std::size_t>(dense_bytes(dtype, source.shape)), Pages::kHuge);
+    quant::QuantizeJob job{
+        .from = source.dtype, .to = dtype, .threads = options_.threads, .cpu = pack_options_.cpu};
     job.file = weights_.checkpoint->path();
     job.tensor = name;
     job.columns = source.shape.back();
     job.rows = source.shape.rows();
     quant::quantize_rows(job, source.as<const std::uint8_t>(),
                          reinterpret_cast<std::uint8_t*>(memory->data()));
+    weights_.checkpoint->drop_pages(source);
     return {dtype, source.shape, memory->data()};
   }
 
   TensorView load_f32(const std::string&, const TensorView& source) override {
     const std::int64_t n = source.shape.elements();
-    Buffer memory = Buffer::allocate(static_cast<std::size_t>(n) * sizeof(float));
-    auto* out = reinterpret_cast<float*>(memory.data());
-    quant::find_format(source.dtype)->decode_row(source.as<const std::uint8_t>(), n, out);
-    weights_.memory.push_back(std::move(memory));
-    return {DType::kF32, source.shape, weights_.memory.back().data()};
+    std::byte* const place = memory_.take(static_cast<std::size_t>(n) * sizeof(float));
+    quant::find_format(source.dtype)
+        ->decode_row(source.as<const std::uint8_t>(), n, reinterpret_cast<float*>(place));
+    return {DType::kF32, source.shape, place};
   }
 
   Weights& weights_;
   const WeightOptions& options_;
   RecipeModel model_;
+  ops::PackOptions pack_options_{.threads = options_.threads};
+  WeightMemory memory_;
 };
 
 DecoderLayerWeights decoder_layer(Loader& load, const TextConfig& c, const std::string& at) {
@@ -198,22 +279,18 @@ RecipeModel recipe_model(const Checkpoint& checkpoint, const Config& config) {
 }
 
 WeightBytes weight_bytes(const Checkpoint& checkpoint, const Config& config, const WeightOptions& options) {
-  constexpr std::int64_t kPanel = 16;  // rows that stand side by side (ops/matmul/pack.h)
   const RecipeModel model = recipe_model(checkpoint, config);
-  std::int64_t kept = 0, converted = 0;
+  WeightBytes bytes;
+  std::size_t converted = 0;
   for (const WeightPlace& weight : list_weights(checkpoint, config)) {
-    if (!weight.is_matrix) {
-      kept += dense_bytes(DType::kF32, weight.shape);
-      continue;
+    const DType dtype = weight.is_matrix ? loaded_dtype(weight, options, model) : DType::kF32;
+    bytes.kept += loaded_bytes(weight, dtype);
+    if (weight.is_matrix && dtype != DType::kF32 && dtype != weight.source.dtype) {
+      converted = std::max(converted, static_cast<std::size_t>(dense_bytes(dtype, weight.shape)));
     }
-    const DType source = weight.source.dtype;
-    const DType dtype = options.recipe ? options.recipe->dtype_of(weight.name, weight.shape, model) : source;
-    const std::int64_t bytes = dense_bytes(dtype, weight.shape), rows = weight.shape[0];
-    const bool panels = dtype != DType::kF32;
-    kept += panels ? bytes / rows * ((rows + kPanel - 1) / kPanel * kPanel) : bytes;
-    if (panels && dtype != source) converted = std::max(converted, bytes);
   }
-  return {static_cast<std::size_t>(kept), static_cast<std::size_t>(kept + converted)};
+  bytes.peak = bytes.kept + converted;
+  return bytes;
 }
 
 Weights load_weights(std::shared_ptr<const Checkpoint> checkpoint, const Config& config,
