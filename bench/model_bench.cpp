@@ -73,11 +73,16 @@ std::vector<ImageSize> parse_sizes(const std::vector<std::string>& texts) {
   return sizes;
 }
 
+std::size_t run_bytes(const Plan& plan, int threads) {
+  return plan.arena_bytes() + plan.workspace_bytes_per_thread() * static_cast<std::size_t>(threads);
+}
+
 // Adds up what the runs of a session cost, which may be several for one prompt.
 class CostMeter : public StepObserver {
  public:
   explicit CostMeter(std::int64_t past) : past_(past) {}
-  void run_begins(const Plan& plan, int) override {
+  void run_begins(const Plan& plan, int threads) override {
+    arena_ = std::max(arena_, run_bytes(plan, threads));
     const OpCost cost = bench::cost_of_run(plan, past_);
     total_.bytes += cost.bytes;
     total_.flops += cost.flops;
@@ -88,10 +93,12 @@ class CostMeter : public StepObserver {
     }
   }
   OpCost total() const { return total_; }
+  std::size_t arena() const { return arena_; }  // of the largest run
 
  private:
   std::int64_t past_;
   OpCost total_;
+  std::size_t arena_ = 0;
 };
 
 double seconds_of(const std::function<void()>& work) {
@@ -144,6 +151,7 @@ class Tests {
     for (const ImageSize& size : options_.sizes) encode(size);
     return std::move(rows_);
   }
+  std::size_t arena() const { return arena_; }  // of the largest run so far
 
  private:
   ReportRow& add_row(const std::string& test, ReportRow::Limit limit) {
@@ -158,6 +166,7 @@ class Tests {
     session_.clear();
     CostMeter meter(0);
     session_.prefill(ids, {}, {nullptr, &meter});
+    arena_ = std::max(arena_, meter.arena());
     for (int i = 0; i < options_.repetitions; ++i) {
       session_.clear();
       const double seconds = seconds_of([&] { session_.prefill(ids); });
@@ -172,8 +181,13 @@ class Tests {
                              ReportRow::Limit::kMemory);
     const std::vector<std::int32_t> ids = random_tokens(std::max(depth, count), model_->config());
     session_.clear();
-    if (depth) session_.prefill(std::span(ids).first(static_cast<std::size_t>(depth)));
+    if (depth) {
+      CostMeter meter(0);
+      session_.prefill(std::span(ids).first(static_cast<std::size_t>(depth)), {}, {nullptr, &meter});
+      arena_ = std::max(arena_, meter.arena());
+    }
     session_.decode(ids[0]);
+    arena_ = std::max(arena_, run_bytes(*session_.plan(), threads_));
     for (int i = 0; i < options_.repetitions; ++i) {
       if (!depth) session_.clear();
       Sample sample{.tokens = static_cast<double>(count)};
@@ -204,6 +218,7 @@ class Tests {
                       std::to_string(available >> 20) + " MiB)");
     }
     session_.encode(patches);
+    arena_ = std::max(arena_, run_bytes(*session_.plan(), threads_));
     const OpCost cost = bench::cost_of_run(*session_.plan(), 0);
     for (int i = 0; i < options_.repetitions; ++i) {
       row.samples.push_back({.seconds = seconds_of([&] { session_.encode(patches); }), .cost = cost});
@@ -215,6 +230,7 @@ class Tests {
   int threads_;
   qwen3vl::Session session_;
   std::vector<ReportRow> rows_;
+  std::size_t arena_ = 0;
 };
 
 void check_context(const qwen3vl::Config& config, std::int64_t context) {
@@ -225,10 +241,11 @@ void check_context(const qwen3vl::Config& config, std::int64_t context) {
   }
 }
 
-struct Loaded {
-  std::shared_ptr<const qwen3vl::Model> model;
+// A model that can be loaded again and again.
+struct Source {
   std::string name;
-  double seconds = 0;
+  std::function<std::shared_ptr<const qwen3vl::Model>()> load;
+  bool synthetic = false;
 };
 
 qwen3vl::Config config_of(const Options& options) {
@@ -237,32 +254,27 @@ qwen3vl::Config config_of(const Options& options) {
   return *config;
 }
 
-Loaded load(const Options& options) {
-  Loaded loaded;
-  const auto cache = [&](const qwen3vl::Config& config) {
+Source source_of(const Options& options, int threads) {
+  const auto cache = [options](const qwen3vl::Config& config) {
     check_context(config, options.context());
     return qwen3vl::cache_bytes(config.text, options.context(), options.cache_dtype);
   };
-  qwen3vl::LoadOptions load_options;
-  load_options.threads = *std::max_element(options.threads.begin(), options.threads.end());
+  qwen3vl::LoadOptions how;
+  how.threads = threads;
   if (options.synthetic.empty()) {
-    loaded.name = escape(options.path);
-    qwen3vl::ModelFiles files;
-    loaded.seconds = seconds_of([&] { files = qwen3vl::open_model_files(options.path, options.mmproj); });
-    load_options.extra_bytes = cache(files.config);
-    if (!options.type.empty()) load_options.recipe.emplace(options.type);
-    loaded.seconds +=
-        seconds_of([&] { loaded.model = qwen3vl::Model::load(std::move(files), load_options); });
-    return loaded;
+    if (!options.type.empty()) how.recipe.emplace(options.type);
+    return {escape(options.path), [=]() mutable {
+              auto files = qwen3vl::open_model_files(options.path, options.mmproj);
+              how.extra_bytes = cache(files.config);
+              return qwen3vl::Model::load(std::move(files), how);
+            }};
   }
   const qwen3vl::Config config = config_of(options);
   const std::string type = options.type.empty() ? kSyntheticType : options.type;
-  loaded.name = "synthetic " + options.synthetic + " " + type;
-  load_options.extra_bytes = cache(config);
-  auto checkpoint = bench::synthetic_checkpoint(loaded.name, config, type, load_options.extra_bytes);
-  loaded.seconds = seconds_of(
-      [&] { loaded.model = qwen3vl::Model::from_checkpoint(std::move(checkpoint), config, load_options); });
-  return loaded;
+  const std::string name = "synthetic " + options.synthetic + " " + type;
+  how.extra_bytes = cache(config);
+  const auto checkpoint = bench::synthetic_checkpoint(name, config, type, how.extra_bytes);
+  return {name, [=] { return qwen3vl::Model::from_checkpoint(checkpoint, config, how); }, true};
 }
 
 void write_folder(const Options& options) {
@@ -280,30 +292,53 @@ std::size_t peak_rss() {
   return static_cast<std::size_t>(usage.ru_maxrss) << 10;  // KiB on Linux
 }
 
-// So that the buffer of measure_roofs does not count as the model's. Where it is not allowed, it does count.
+// So that what was before does not count. Where it is not allowed, it does.
 void reset_peak_rss() { std::ofstream("/proc/self/clear_refs") << '5'; }
+
+std::shared_ptr<const qwen3vl::Model> load(const Source& source, const Options& options, int threads,
+                                           bench::Report* report) {
+  // Quantizing takes minutes and is not what is measured.
+  const int times = source.synthetic || options.type.empty() ? options.repetitions : 1;
+  ReportRow row{"load", threads, {}, ReportRow::Limit::kCopy};
+  std::shared_ptr<const qwen3vl::Model> model;
+  for (int i = 0; i < times; ++i) {
+    model = nullptr;
+    Sample sample;
+    sample.seconds = seconds_of([&] { model = source.load(); });
+    sample.cost.bytes = static_cast<double>(model->weight_bytes());
+    row.samples.push_back(sample);
+  }
+  report->rows.push_back(std::move(row));
+  report->weight_bytes = model->weight_bytes();
+  return model;
+}
 
 void run(const Options& options, bench::ReportFormat format) {
   const Cpu cpu = Cpu::from_environment();
-  const Loaded loaded = load(options);
+  const int load_threads = *std::max_element(options.threads.begin(), options.threads.end());
+  const Source source = source_of(options, load_threads);
   bench::Report report;
   report.version = TESSERA_VERSION;
   report.cpu = cpu.brand();
   report.level = name(cpu.best());
-  report.model = loaded.name;
+  report.model = source.name;
   report.cache = info(options.cache_dtype).name;
-  report.weight_bytes = loaded.model->weight_bytes();
-  const int load_threads = *std::max_element(options.threads.begin(), options.threads.end());
-  report.rows.push_back({"load", load_threads, {{.seconds = loaded.seconds}}, ReportRow::Limit::kNone});
-  report.peak_rss = peak_rss();
+  reset_peak_rss();
+  // The files of a synthetic model are memory of this process.
+  const std::size_t files = source.synthetic ? peak_rss() : 0;
+  const auto model = load(source, options, load_threads, &report);
+  report.peak_rss = report.load_rss = peak_rss() - files;
+  std::size_t arena = 0;
   for (const int threads : options.threads) {
     report.limits.push_back(bench::measure_roofs(cpu, threads));
     reset_peak_rss();
-    for (ReportRow& row : Tests(loaded.model, options, cpu, threads).run()) {
-      report.rows.push_back(std::move(row));
-    }
-    report.peak_rss = std::max(report.peak_rss, peak_rss());
+    Tests tests(model, options, cpu, threads);
+    for (ReportRow& row : tests.run()) report.rows.push_back(std::move(row));
+    report.peak_rss = std::max(report.peak_rss, peak_rss() - files);
+    arena = std::max(arena, tests.arena());
   }
+  report.model_bytes = report.weight_bytes + arena +
+                       qwen3vl::cache_bytes(model->config().text, options.context(), options.cache_dtype);
   const std::string text = to_string(report, format);
   if (std::fwrite(text.data(), 1, text.size(), stdout) != text.size() || std::fflush(stdout) != 0) {
     throw Error(ErrorCode::kOutput, "", "standard output", "cannot be written");

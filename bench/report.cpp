@@ -25,12 +25,12 @@ struct Line {
   std::string test, unit;
   int threads = 0;
   Spread result;
-  std::optional<double> gbytes, gflops, of_read, of_f32, of_bf16;
+  std::optional<double> gbytes, gflops, of_read, of_copy, of_f32, of_bf16;
 };
 
 Line line_of(const Report& report, const ReportRow& row) {
   const bool rate = row.samples.front().tokens > 0;
-  Line line{row.test, rate ? "tok/s" : "s", row.threads, {}, {}, {}, {}, {}, {}};
+  Line line{row.test, rate ? "tok/s" : "s", row.threads, {}, {}, {}, {}, {}, {}, {}};
   line.result = spread(row.samples, [&](const Sample& s) { return rate ? s.tokens / s.seconds : s.seconds; });
   const auto roofs = std::find_if(report.limits.begin(), report.limits.end(),
                                   [&](const Roofs& r) { return r.threads == row.threads; });
@@ -41,6 +41,11 @@ Line line_of(const Report& report, const ReportRow& row) {
   if (row.limit == ReportRow::Limit::kMemory) {
     line.gbytes = bytes / 1e9;
     line.of_read = bytes / roofs->read;
+    return line;
+  }
+  if (row.limit == ReportRow::Limit::kCopy) {
+    line.gbytes = bytes / 1e9;
+    line.of_copy = bytes / roofs->copy;
     return line;
   }
   line.gflops = flops / 1e9;
@@ -68,23 +73,34 @@ std::string percent(const std::optional<double>& share) {
 using Cells = std::vector<std::string>;
 
 std::vector<Cells> cells(const Report& report) {
-  std::vector<Cells> out = {
-      {"threads", "test", "median", "min", "max", "unit", "GB/s", "% read", "GFLOP/s", "% f32", "% bf16"}};
+  std::vector<Cells> out = {{"threads", "test", "median", "min", "max", "unit", "GB/s", "% read", "% copy",
+                             "GFLOP/s", "% f32", "% bf16"}};
   for (const ReportRow& row : report.rows) {
     const Line line = line_of(report, row);
     out.push_back({std::to_string(line.threads), line.test, number(line.result.median),
                    number(line.result.least), number(line.result.most), line.unit, number(line.gbytes),
-                   percent(line.of_read), number(line.gflops), percent(line.of_f32), percent(line.of_bf16)});
+                   percent(line.of_read), percent(line.of_copy), number(line.gflops), percent(line.of_f32),
+                   percent(line.of_bf16)});
   }
   return out;
 }
 
 std::string mebibytes(std::size_t bytes) { return std::to_string(bytes >> 20) + " MiB"; }
 
+// "2711 MiB loading, 1.010 x weights": memory in use, and how that compares with what it must hold.
+std::string memory(std::size_t bytes, const char* when, std::size_t held, const char* what) {
+  char text[64];
+  std::snprintf(text, sizeof text, " %s, %.3f x ", when,
+                static_cast<double>(bytes) / static_cast<double>(held));
+  return mebibytes(bytes) + text + what;
+}
+
 std::string markdown(const Report& report) {
   std::string out = "tessera-bench " + report.version + ", " + report.cpu + ", " + report.level + "\n" +
                     report.model + ", weights " + mebibytes(report.weight_bytes) + ", cache " + report.cache +
-                    ", peak memory " + mebibytes(report.peak_rss) + "\n\n";
+                    "\nmemory: " + memory(report.load_rss, "loading", report.weight_bytes, "weights") + "; " +
+                    memory(report.peak_rss, "at most", report.model_bytes, "weights, cache and arena") +
+                    "\n\n";
   for (const Roofs& roofs : report.limits) {
     out += "limits with -t " + std::to_string(roofs.threads) + ": ";
     std::string separator;
@@ -127,10 +143,12 @@ std::string csv(const Report& report) {
   const std::vector<Cells> table = cells(report);
   std::string out;
   for (std::size_t i = 0; i < table.size(); ++i) {
-    out += i ? quoted(report.version) + "," + quoted(report.cpu) + "," + report.level + "," +
-                   quoted(report.model) + "," + report.cache + "," + std::to_string(report.weight_bytes) +
-                   "," + std::to_string(report.peak_rss)
-             : "version,cpu,level,model,cache,weight bytes,peak memory bytes";
+    out +=
+        i ? quoted(report.version) + "," + quoted(report.cpu) + "," + report.level + "," +
+                quoted(report.model) + "," + report.cache + "," + std::to_string(report.weight_bytes) + "," +
+                std::to_string(report.load_rss) + "," + std::to_string(report.model_bytes) + "," +
+                std::to_string(report.peak_rss)
+          : "version,cpu,level,model,cache,weight bytes,loading memory bytes,model bytes,peak memory bytes";
     for (const std::string& cell : table[i]) out += "," + cell;
     out += "\n";
   }
@@ -145,12 +163,15 @@ std::string json(const Report& report) {
               {"model", report.model},
               {"cache", report.cache},
               {"weight_bytes", report.weight_bytes},
+              {"load_rss_bytes", report.load_rss},
+              {"model_bytes", report.model_bytes},
               {"peak_rss_bytes", report.peak_rss},
               {"limits", Json::array()},
               {"rows", Json::array()}};
   for (const Roofs& r : report.limits) {
     out["limits"].push_back({{"threads", r.threads},
                              {"read_bytes_per_s", r.read},
+                             {"copy_bytes_per_s", r.copy},
                              {"f32_flops_per_s", r.f32},
                              {"bf16_dot_flops_per_s", r.bf16_dot},
                              {"int8_dot_ops_per_s", r.int8_dot},
@@ -166,6 +187,7 @@ std::string json(const Report& report) {
     };
     add("gbytes_per_s", line.gbytes);
     add("share_of_read", line.of_read);
+    add("share_of_copy", line.of_copy);
     add("gflops_per_s", line.gflops);
     add("share_of_f32", line.of_f32);
     add("share_of_bf16", line.of_bf16);

@@ -26,13 +26,16 @@ struct ReportRow {
   enum class Limit {
     kNone,
     kArithmetic,
-    kMemory
+    kMemory,
+    kCopy
   } limit = Limit::kNone;  // which one the test is held against
 };
 
 struct Report {
   std::string version, cpu, level, model, cache;  // cache: type of the keys and values
-  std::size_t weight_bytes = 0, peak_rss = 0;
+  // Most memory in use, beyond what was before the model, while it was loaded and all in all; and what its
+  // weights, and its weights, cache and arenas take. The limit of both quotients is 1.
+  std::size_t load_rss = 0, peak_rss = 0, weight_bytes = 0, model_bytes = 0;
   std::vector<Roofs> limits;  // one for each number of threads
   std::vector<ReportRow> rows;
 };
@@ -41,7 +44,7 @@ enum class ReportFormat { kMarkdown, kCsv, kJson };
 std::optional<ReportFormat> report_format_from_name(std::string_view name);  // md, csv, json
 
 // Median, least and largest of each row's result (tok/s or s), and the median's share of the limit that was
-// measured with as many threads: of memory bandwidth, or of the f32 and the faster bf16 arithmetic.
+// measured with as many threads: of reading or copying memory, or of the f32 and the faster bf16 arithmetic.
 std::string to_string(const Report& report, ReportFormat format);
 
 }  // namespace tessera::bench

@@ -56,7 +56,21 @@ void read_scalar(const std::byte* data, std::size_t bytes) noexcept {
   __asm__ volatile("" : : "r"(sum));
 }
 
-double measure_read(const Cpu& cpu, int threads) {
+constexpr std::size_t kPiece = std::size_t{4} << 20;
+
+void for_each_piece(const Buffer& buffer, int threads, const std::function<void(std::size_t at)>& work) {
+  parallel_for(static_cast<std::int64_t>(buffer.size() / kPiece), 1, threads,
+               [&](std::int64_t piece, std::int64_t) { work(static_cast<std::size_t>(piece) * kPiece); });
+}
+
+// Written from end to end: pages that never were are all the one page of zeros, which stays in the cache.
+Buffer uncached_buffer(int threads) {
+  Buffer buffer = Buffer::allocate(uncached_bytes() / kPiece * kPiece, Pages::kHuge);
+  for_each_piece(buffer, threads, [&](std::size_t at) { std::memset(buffer.data() + at, 1, kPiece); });
+  return buffer;
+}
+
+void measure_memory(const Cpu& cpu, Roofs* roofs) {
   auto* read = &read_scalar;
 #if defined(__x86_64__)
   if (cpu.has(IsaLevel::kAvx2)) read = &roof_read_x86_avx2;
@@ -64,19 +78,17 @@ double measure_read(const Cpu& cpu, int threads) {
 #else
   static_cast<void>(cpu);
 #endif
-  constexpr std::size_t kPiece = std::size_t{4} << 20;
-  const std::size_t pieces = uncached_bytes() / kPiece;
-  const Buffer buffer = Buffer::allocate(pieces * kPiece);
-  // Pages that were never written are all the one page of zeros, which stays in the cache.
-  parallel_for(static_cast<std::int64_t>(pieces), 1, threads, [&](std::int64_t begin, std::int64_t) {
-    std::memset(buffer.data() + static_cast<std::size_t>(begin) * kPiece, 1, kPiece);
-  });
-  const double seconds = best_pass([&] {
-    parallel_for(static_cast<std::int64_t>(pieces), 1, threads, [&](std::int64_t begin, std::int64_t) {
-      read(buffer.data() + static_cast<std::size_t>(begin) * kPiece, kPiece);
-    });
-  });
-  return static_cast<double>(buffer.size()) / seconds;
+  const Buffer from = uncached_buffer(roofs->threads), to = uncached_buffer(roofs->threads);
+  const auto bytes = static_cast<double>(from.size());
+  roofs->read =
+      bytes / best_pass([&] {
+        for_each_piece(from, roofs->threads, [&](std::size_t at) { read(from.data() + at, kPiece); });
+      });
+  roofs->copy = bytes / best_pass([&] {
+                  for_each_piece(from, roofs->threads, [&](std::size_t at) {
+                    std::memcpy(to.data() + at, from.data() + at, kPiece);
+                  });
+                });
 }
 
 }  // namespace
@@ -93,7 +105,7 @@ std::size_t uncached_bytes() {
 Roofs measure_roofs(const Cpu& cpu, int threads) {
   Roofs roofs;
   roofs.threads = threads;
-  roofs.read = measure_read(cpu, threads);
+  measure_memory(cpu, &roofs);
 #if defined(__x86_64__)
   struct Unit {
     IsaLevel level;
@@ -127,6 +139,7 @@ std::vector<std::pair<std::string, std::string>> describe(const Roofs& roofs) {
     lines.emplace_back(what, text);
   };
   add("sequential read", roofs.read, "GB/s");
+  add("copy", roofs.copy, "GB/s");
   add("f32 multiply-add", roofs.f32, "GFLOP/s");
   add("bf16 dot product", roofs.bf16_dot, "GFLOP/s");
   add("int8 dot product", roofs.int8_dot, "Gop/s");

@@ -16,6 +16,7 @@ namespace tessera::bench {
 struct Roofs {
   int threads = 0;
   double read = 0;       // bytes/s: sequential reading of a buffer much larger than the last cache level
+  double copy = 0;       // bytes/s copied, read and written once each: memcpy between two such buffers
   double f32 = 0;        // FLOP/s: fused multiply-add, of the best level of AVX2 and AVX-512
   double int8_dot = 0;   // op/s: vpdpbusd
   double bf16_dot = 0;   // FLOP/s: vdpbf16ps

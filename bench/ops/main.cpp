@@ -58,6 +58,7 @@ int run(int argc, char** argv) {
   bench::add_elementwise_rows(setup);
   bench::add_positions_rows(setup);
   bench::add_move_rows(setup);
+  bench::add_pack_rows(setup);
   bench::add_quantize_rows(setup);
   benchmark::RunSpecifiedBenchmarks();
   benchmark::Shutdown();

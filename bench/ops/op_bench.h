@@ -76,6 +76,9 @@ void add_move_rows(const Setup& setup);
 void add_normalize_rows(const Setup& setup);
 void add_positions_rows(const Setup& setup);
 
+// No op: the packing of weights, from memory to memory, at every level for which it is compiled. Counters:
+// bytes a second, and their share of what memory copies.
+void add_pack_rows(const Setup& setup);
 // No op: the encoders, at every level for which they are compiled. Counters: weights a second on all threads,
 // and what they cost.
 void add_quantize_rows(const Setup& setup);

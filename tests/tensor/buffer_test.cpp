@@ -5,6 +5,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cstdint>
 #include <cstring>
 #include <filesystem>
@@ -43,6 +44,33 @@ TEST(Buffer, IsZeroedAndAligned) {
   for (std::size_t i = 0; i < buffer.size(); ++i) ASSERT_EQ(buffer.data()[i], std::byte{0});
 }
 
+TEST(Buffer, OfHugePagesIsZeroedAndAligned) {
+  constexpr std::size_t kHuge = std::size_t{2} << 20;
+  for (const std::size_t bytes : {std::size_t{100}, kHuge - 1, kHuge, kHuge + 1, 3 * kHuge - 4097}) {
+    const Buffer buffer = Buffer::allocate(bytes, Pages::kHuge);
+    EXPECT_EQ(buffer.size(), bytes);
+    EXPECT_EQ(reinterpret_cast<std::uintptr_t>(buffer.data()) % (bytes < kHuge ? kAlignment : kHuge), 0u);
+    for (std::size_t i = 0; i < bytes; i += i + 64 < bytes ? 64 : 1)
+      ASSERT_EQ(buffer.data()[i], std::byte{0});
+    std::memset(buffer.data(), 1, bytes);
+  }
+}
+
+TEST(Buffer, OfHugePagesLeavesNoSpareMemoryBehind) {
+  const auto mapped = [] {  // address space in pages
+    std::size_t pages = 0;
+    std::ifstream("/proc/self/statm") >> pages;
+    return pages;
+  };
+  const std::size_t page = static_cast<std::size_t>(sysconf(_SC_PAGESIZE)), before = mapped();
+  const std::size_t bytes = (std::size_t{5} << 20) + 1;
+  {
+    const Buffer buffer = Buffer::allocate(bytes, Pages::kHuge);
+    EXPECT_EQ(mapped() - before, bytes / page + 1);
+  }
+  EXPECT_EQ(mapped(), before);
+}
+
 TEST(Buffer, OfNothingIsEmpty) {
   EXPECT_EQ(Buffer::allocate(0).data(), nullptr);
   EXPECT_EQ(Buffer().size(), 0u);
@@ -56,6 +84,7 @@ TEST(Buffer, NamesTheSizeThatDoesNotFit) {
     EXPECT_EQ(error.code(), ErrorCode::kResource);
     EXPECT_STREQ(error.what(), "memory: cannot allocate 4611686018427387904 bytes");
   }
+  EXPECT_THROW(Buffer::allocate(~std::size_t{0}, Pages::kHuge), Error);
 }
 
 TEST(Buffer, MovesItsMemory) {
@@ -82,6 +111,28 @@ TEST_F(BufferFile, StaysReadableAfterItsPagesWereDropped) {
   buffer.drop_pages(1, 19999);
   buffer.drop_pages(5, 2);
   for (std::size_t i = 0; i < buffer.size(); ++i) ASSERT_EQ(buffer.data()[i], std::byte{'x'});
+}
+
+// Bytes of files that this process has mapped and in memory.
+std::size_t resident_file_bytes() {
+  std::size_t mapped = 0, resident = 0, shared = 0;
+  std::ifstream("/proc/self/statm") >> mapped >> resident >> shared;
+  return shared * static_cast<std::size_t>(sysconf(_SC_PAGESIZE));
+}
+
+TEST_F(BufferFile, GivesEveryPageOfWhatIsDroppedBack) {
+  constexpr std::size_t kBytes = std::size_t{8} << 20;
+  std::ofstream(path("a")) << std::string(kBytes, 'x');
+  const Buffer buffer = Buffer::map_file(path("a"));
+  const std::size_t before = resident_file_bytes();
+  unsigned sum = 0;
+  for (std::size_t i = 0; i < kBytes; i += 512) sum += static_cast<unsigned>(buffer.data()[i]);
+  EXPECT_EQ(sum, kBytes / 512 * 'x');
+  EXPECT_GE(resident_file_bytes(), before + kBytes);
+  // In parts that share pages, as tensors do.
+  for (std::size_t i = 0; i < kBytes; i += 100000)
+    buffer.drop_pages(i, std::min<std::size_t>(100000, kBytes - i));
+  EXPECT_LT(resident_file_bytes(), before + kBytes / 16);
 }
 
 TEST_F(BufferFile, OfAnEmptyFileIsEmpty) {

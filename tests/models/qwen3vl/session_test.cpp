@@ -5,7 +5,10 @@
 #include <algorithm>
 #include <atomic>
 #include <cmath>
+#include <filesystem>
+#include <fstream>
 #include <limits>
+#include <sstream>
 #include <utility>
 
 #include "models/qwen3vl/weights.h"
@@ -220,6 +223,39 @@ TEST_F(SessionTest, NotANumberInAWeightNamesTheOperation) {
   const Patches patches = image_patches(kCase.images(json_)[0], model()->preprocess());
   EXPECT_TESSERA_ERROR(Session(vision, {.threads = 1, .context = 64}).encode(patches), kModel, "damaged",
                        "blocks.3.attn (matmul)");
+}
+
+// Bytes of files below `folder` that this process has mapped and in memory.
+std::size_t resident_bytes(const std::string& folder) {
+  std::ifstream maps("/proc/self/smaps");
+  std::size_t bytes = 0;
+  bool ours = false;
+  for (std::string line; std::getline(maps, line);) {
+    const bool header = line.find('-') < line.find(' ');  // "55d0…-55d1… r--p … path"
+    if (header) ours = line.find(folder) != std::string::npos;
+    std::istringstream words(line);
+    std::string key;
+    std::size_t kib = 0;
+    if (ours && words >> key >> kib && key == "Rss:") bytes += kib * 1024;
+  }
+  return bytes;
+}
+
+TEST_F(SessionTest, LoadingGivesTheFilesPagesBack) {
+  std::shared_ptr<const Checkpoint> checkpoint = open_checkpoint(kCase.model_folder());
+  const qwen3vl::Config config = model()->config();
+  std::size_t all = 0;
+  unsigned sum = 0;
+  for (const Checkpoint::Entry& entry : checkpoint->entries()) {
+    all += entry.bytes.size();
+    for (std::size_t i = 0; i < entry.bytes.size(); i += 512) sum += static_cast<unsigned>(entry.bytes[i]);
+  }
+  EXPECT_NE(sum, 0u);
+  const std::string folder = std::filesystem::canonical(kCase.model_folder()).string();
+  EXPECT_GE(resident_bytes(folder), all);
+  const auto loaded = Model::from_checkpoint(checkpoint, config, {.threads = 2});
+  EXPECT_LT(resident_bytes(folder), std::size_t{256} << 10);  // the listing of tensors
+  EXPECT_GE(loaded->weight_bytes(), all);
 }
 
 TEST_F(SessionTest, MemoryIsSaidBeforeItIsTaken) {
