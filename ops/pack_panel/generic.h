@@ -123,6 +123,8 @@ void pack_codes(const std::uint8_t* block, std::int64_t stride, std::uint8_t* ou
   }
 }
 
+// Panels are larger than caches: each piece is made in `stage` and then written past them, so that memory
+// need not be read before it is written.
 template <BlockFormat kFormat>
 void pack_blocks(const PanelRows& panel) {
   const std::uint8_t* rows = panel.rows;
@@ -130,8 +132,8 @@ void pack_blocks(const PanelRows& panel) {
   std::uint8_t* out = panel.panel;
   std::uint8_t some[kRows * kFormat.bytes] = {};  // the rows that there are
   const std::uint8_t* next = rows + kRows * stride;
+  alignas(kVector) std::uint8_t stage[kFormat.panel_bytes()];
   for (std::int64_t b = 0; b < panel.units; ++b, rows += kFormat.bytes, out += kFormat.panel_bytes()) {
-    prefetch<kRows * kFormat.bytes>(next + b * kRows * kFormat.bytes);
     const std::uint8_t* block = rows;
     if (panel.columns < kRows) {
       for (std::int64_t c = 0; c < panel.columns; ++c) {
@@ -140,22 +142,27 @@ void pack_blocks(const PanelRows& panel) {
       block = some;
       stride = kFormat.bytes;
     }
-    pack_scales<kFormat>(block, stride, out);
-    pack_codes<kFormat>(block, stride, out + kFormat.panel_codes());
+    pack_scales<kFormat>(block, stride, stage);
+    pack_codes<kFormat>(block, stride, stage + kFormat.panel_codes());
+    prefetch<kRows * kFormat.bytes>(next + b * kRows * kFormat.bytes);
+    Columns::stream(stage, kFormat.panel_bytes(), out);
   }
+  Columns::end_of_streams();
 }
 
 // ---- f16 and bf16 ----
 
-// Calls store(pair of k, Columns) for every two numbers of the rows, the last one perhaps with a zero.
+// store(words, to) writes the 64 bytes that two numbers of each row become. The panel has `numbers` of each:
+// one zero more than the rows, perhaps.
 template <typename Store>
-[[gnu::always_inline]] inline void pack_pairs(const PanelRows& panel, const Store& store) {
+[[gnu::always_inline]] inline void pack_numbers(const PanelRows& panel, std::int64_t numbers,
+                                                const Store& store) {
   constexpr std::int64_t kStrip = 64;  // a cache line of each row at a time: rows may share sets of the cache
-  const std::int64_t bytes = panel.units * 2;
-  std::uint8_t strip[kRows * kStrip] = {};
+  constexpr std::int64_t kNumber = 2;
+  const std::int64_t bytes = panel.units * kNumber;
+  alignas(kVector) std::uint8_t strip[kRows * kStrip] = {}, stage[kRows * kStrip];
   for (std::int64_t at = 0; at < bytes; at += kStrip) {
     const std::int64_t left = bytes - at;
-    prefetch<kRows * kStrip>(panel.rows + kRows * (panel.stride + at));
     for (std::int64_t c = 0; c < panel.columns; ++c) {
       const std::uint8_t* from = panel.rows + c * panel.stride + at;
       if (left >= kStrip) {
@@ -165,31 +172,27 @@ template <typename Store>
         for (std::int64_t i = 0; i < left; ++i) strip[c * kStrip + i] = from[i];
       }
     }
-    const std::int64_t pairs = left < kStrip ? (left + 3) / 4 : kStrip / 4;
-    for (std::int64_t p = 0; p < pairs; p += 4) {
+#pragma GCC unroll 4
+    for (std::int64_t i = 0; i < kStrip; i += 16) {
       Columns words[4];
-      Columns::load(strip + p * 4, kStrip, words);
-      for (std::int64_t i = 0; i < 4 && p + i < pairs; ++i) store(at / 4 + p + i, words[i]);
+      Columns::load(strip + i, kStrip, words);
+      for (int w = 0; w < 4; ++w) store(words[w], stage + (i / 4 + w) * kVector);
     }
+    prefetch<kRows * kStrip>(panel.rows + kRows * (panel.stride + at));
+    const std::int64_t there = numbers - at / kNumber;
+    Columns::stream(stage, (there < kStrip / kNumber ? there : kStrip / kNumber) * kRows * kNumber,
+                    panel.panel + at * kRows);
   }
-}
-
-inline void pack_bf16(const PanelRows& panel) {
-  pack_pairs(panel, [&](std::int64_t pair, Columns words) { words.store(panel.panel + pair * kVector); });
+  Columns::end_of_streams();
 }
 
 inline void pack_f16(const PanelRows& panel) {
-  const bool odd = panel.units % 2 != 0;
-  pack_pairs(panel, [&](std::int64_t pair, Columns words) {
-    std::uint8_t* to = panel.panel + pair * kVector;
-    if (odd && pair == panel.units / 2) {
-      std::uint8_t both[kVector];
-      words.store_halves(both);
-      __builtin_memcpy(to, both, kVector / 2);
-    } else {
-      words.store_halves(to);
-    }
-  });
+  pack_numbers(panel, panel.units, [](Columns words, std::uint8_t* to) { words.store_halves(to); });
+}
+
+inline void pack_bf16(const PanelRows& panel) {
+  pack_numbers(panel, panel.units + panel.units % 2,
+               [](Columns words, std::uint8_t* to) { words.store(to); });
 }
 
 }  // namespace

@@ -14,7 +14,7 @@ struct PanelRows {
   std::int64_t stride;       // bytes from one row to the next
   std::int64_t columns;      // rows that there are, 1 to 16; the panel has zero bytes for the others
   std::int64_t units;        // of a row: blocks, f16 numbers, or bf16 numbers
-  std::uint8_t* panel;       // aligned to 64
+  std::uint8_t* panel;       // aligned to 32
 };
 
 #define TESSERA_KERNEL(level, function, dtype) void function(const PanelRows& panel) noexcept;

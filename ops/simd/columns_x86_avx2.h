@@ -40,6 +40,16 @@ struct Columns {
     store(_mm256_permute2x128_si256(even, odd, 0x20), _mm256_permute2x128_si256(even, odd, 0x31), p);
   }
 
+  // Copies to memory past the caches; `bytes` is a multiple of 32, as are both addresses. Other threads see
+  // it after end_of_streams().
+  static void stream(const std::uint8_t* from, std::int64_t bytes, std::uint8_t* to) {
+    for (std::int64_t i = 0; i < bytes; i += 32) {
+      const __m256i part = _mm256_load_si256(reinterpret_cast<const __m256i*>(from + i));
+      _mm256_stream_si256(reinterpret_cast<__m256i*>(to + i), part);
+    }
+  }
+  static void end_of_streams() { _mm_sfence(); }
+
   static Columns all(std::uint32_t dword) {
     const __m256i v = _mm256_set1_epi32(static_cast<int>(dword));
     return {v, v};

@@ -40,6 +40,13 @@ struct Columns {
     const __m512i lanes = _mm512_setr_epi32(0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15);
     _mm512_storeu_si512(p, _mm512_permutexvar_epi32(lanes, _mm512_shuffle_epi8(v, in_lanes)));
   }
+  static void stream(const std::uint8_t* from, std::int64_t bytes, std::uint8_t* to) {
+    for (std::int64_t i = 0; i < bytes; i += 32) {
+      const __m256i part = _mm256_load_si256(reinterpret_cast<const __m256i*>(from + i));
+      _mm256_stream_si256(reinterpret_cast<__m256i*>(to + i), part);
+    }
+  }
+  static void end_of_streams() { _mm_sfence(); }
 
   static Columns all(std::uint32_t dword) { return {_mm512_set1_epi32(static_cast<int>(dword))}; }
   Columns shifted_right(int bits) const {

@@ -35,7 +35,7 @@ struct Case {
 
 // Bytes of a panel, and as many again that must stay as they are.
 std::vector<std::uint8_t> packed(const Row& row, const Case& c) {
-  constexpr std::size_t kAlign = 64, kGuard = 64;
+  constexpr std::size_t kAlign = 32, kGuard = 64;
   const std::int64_t size = info(row.dtype).block_bytes, stride = c.units * size + c.gap;
   // A buffer of its own that ends where the last row ends, so that sanitizers see what is read beyond.
   const auto bytes = static_cast<std::size_t>(c.shift + (c.columns - 1) * stride + c.units * size);
