@@ -111,7 +111,8 @@ struct PackOptions {
   Cpu cpu = Cpu::from_environment();  // how fast; the bytes are the same on any
 };
 TESSERA_API TensorView pack_weight(const TensorView& w, std::byte* memory, const PackOptions& options);
-// 0 where pack_weight has nothing to copy: f32, aligned.
+// What pack_weight makes of w; and its bytes, 0 where there is nothing to copy: f32, aligned.
+TESSERA_API TensorDesc packed_desc(const TensorView& w);
 TESSERA_API std::size_t packed_bytes(const TensorView& w);
 
 // ---- positions ----

@@ -8,6 +8,7 @@
 #include "ops/ops.h"
 #include "quant/formats.h"
 #include "quant/quantize.h"
+#include "tensor/threads.h"
 
 namespace tessera::qwen3vl {
 namespace {
@@ -106,6 +107,13 @@ class PackingLoader : public Loader {
         memory_(copied_bytes(list_weights(*weights.checkpoint, config))) {}
 
   std::vector<std::string> finish() {
+    const ops::PackOptions alone{.threads = 1, .cpu = pack_options_.cpu};
+    parallel_for(static_cast<std::int64_t>(pieces_.size()), 1, options_.threads,
+                 [&](std::int64_t i, std::int64_t) {
+                   const Piece& piece = pieces_[static_cast<std::size_t>(i)];
+                   ops::pack_weight(piece.rows, piece.place, alone);
+                   weights_.checkpoint->drop_pages(piece.rows);
+                 });
     // Reading one tensor maps pages of its neighbours too.
     for (const Checkpoint::Entry& entry : weights_.checkpoint->entries()) {
       weights_.checkpoint->drop_pages(entry.bytes);
@@ -129,38 +137,36 @@ class PackingLoader : public Loader {
   TensorView load_matrix(const std::string& name, const TensorView& source) override {
     Buffer converted;
     const TensorView rows = convert(name, source, &converted);
-    TensorView matrix;
+    TensorView matrix(ops::packed_desc(rows), nullptr);
     if (rows.dtype == DType::kF32) {
       ops::PackedWeight packed = ops::pack_weight(rows, options_.threads);
       if (packed.memory.size()) converted = std::move(packed.memory);
       if (converted.size()) weights_.memory.push_back(std::move(converted));
       matrix = packed.view;
+    } else if (converted.size()) {
+      matrix = ops::pack_weight(rows, memory_.take(ops::packed_bytes(rows)), pack_options_);
     } else {
-      matrix = pack(rows);
+      matrix.data = memory_.take(ops::packed_bytes(rows));
+      cut(rows, matrix);
     }
     weights_.matrices.emplace_back(name, matrix);
     return matrix;
   }
 
-  // In pieces, after each of which its part of the file is given back: what is loaded and what it is loaded
-  // from are never in memory both.
-  TensorView pack(const TensorView& rows) {
-    constexpr std::int64_t kPiece = 32 << 20, kPanel = 16;
-    const std::int64_t n = rows.shape[0], row_bytes = dense_bytes(rows.dtype, rows.shape) / n;
-    const std::int64_t columns = rows.shape.elements() / n;
+  // The pieces of a matrix in a file: after each, its part of the file is given back, so that what is loaded
+  // and what it is loaded from are never in memory both. A thread has a piece to itself, which is larger than
+  // a huge page: two that touch the same one first would both clear it.
+  void cut(const TensorView& rows, const TensorView& packed) {
+    constexpr std::int64_t kPiece = 4 << 20, kPanel = 16;
+    const std::int64_t n = packed.shape[0], columns = packed.shape[1];
+    const std::int64_t row_bytes = dense_bytes(rows.dtype, packed.shape) / n;
     const std::int64_t step = std::max<std::int64_t>(kPiece / row_bytes / kPanel, 1) * kPanel;
-    std::byte* const place = memory_.take(ops::packed_bytes(rows));
-    TensorView packed;
-    std::byte* at = place;
+    std::byte* place = packed.data;
     for (std::int64_t begin = 0; begin < n; begin += step) {
       const TensorView piece(rows.dtype, {std::min(step, n - begin), columns}, rows.data + begin * row_bytes);
-      packed = ops::pack_weight(piece, at, pack_options_);
-      weights_.checkpoint->drop_pages(piece);
-      at += ops::packed_bytes(piece);
+      pieces_.push_back({piece, place});
+      place += ops::packed_bytes(piece);
     }
-    packed.shape = {n, columns};
-    packed.data = place;
-    return packed;
   }
 
   // The matrix in the recipe's format, in `memory` where that is another one.
@@ -189,9 +195,15 @@ class PackingLoader : public Loader {
     return {DType::kF32, source.shape, place};
   }
 
+  struct Piece {
+    TensorView rows;
+    std::byte* place;
+  };
+
   Weights& weights_;
   const WeightOptions& options_;
   RecipeModel model_;
+  std::vector<Piece> pieces_;  // still to be packed
   ops::PackOptions pack_options_{.threads = options_.threads};
   WeightMemory memory_;
 };

@@ -51,23 +51,6 @@ WeightLayout packed_layout(DType dtype) {
   return dtype == DType::kBF16 ? WeightLayout::kBf16Panels : WeightLayout::kBlockPanels;
 }
 
-// What pack_weight makes of w.
-TensorDesc packed_desc(const TensorView& w) {
-  const std::int64_t block = info(w.dtype).block_elems;
-  if (w.shape.rank() < 2 || !w.is_dense() || w.shape.back() % block != 0 ||
-      (!has_rows(w.dtype) && !find_block_packing(w.dtype))) {
-    throw Error(ErrorCode::kUsage, "", "pack_weight",
-                "w is " + describe(w) + ", expected a dense matrix of f32, f16, bf16 or whole blocks");
-  }
-  std::int64_t k = 1;
-  for (const std::int64_t extent : w.shape.dims().subspan(1)) k *= extent;
-  TensorDesc packed = TensorDesc::dense(w.dtype, {w.shape[0], k});
-  if (w.dtype == DType::kF32) return packed;
-  packed.layout = static_cast<std::uint8_t>(packed_layout(w.dtype));
-  packed.strides = {};
-  return packed;
-}
-
 }  // namespace
 
 bool is_weight(const TensorDesc& desc) {
@@ -127,6 +110,22 @@ void unpack_row(const TensorView& weight, std::int64_t row, float* y) noexcept {
     std::memcpy(&half, source + at * 2, 2);
     y[i] = bf16 ? quant::bf16_to_f32(half) : quant::f16_to_f32(half);
   }
+}
+
+TensorDesc packed_desc(const TensorView& w) {
+  const std::int64_t block = info(w.dtype).block_elems;
+  if (w.shape.rank() < 2 || !w.is_dense() || w.shape.back() % block != 0 ||
+      (!has_rows(w.dtype) && !find_block_packing(w.dtype))) {
+    throw Error(ErrorCode::kUsage, "", "pack_weight",
+                "w is " + describe(w) + ", expected a dense matrix of f32, f16, bf16 or whole blocks");
+  }
+  std::int64_t k = 1;
+  for (const std::int64_t extent : w.shape.dims().subspan(1)) k *= extent;
+  TensorDesc packed = TensorDesc::dense(w.dtype, {w.shape[0], k});
+  if (w.dtype == DType::kF32) return packed;
+  packed.layout = static_cast<std::uint8_t>(packed_layout(w.dtype));
+  packed.strides = {};
+  return packed;
 }
 
 std::size_t packed_bytes(const TensorView& w) {
