@@ -47,22 +47,24 @@ bool is_quantized(const TensorDesc& x, const TensorDesc& w) {
          x.shape.back() == w.shape[1] / kGroupElements * kGroupDwords;
 }
 
-// How outputs are cut into tasks; it follows from the shapes alone.
+// How outputs are cut into tasks; it follows from the shapes and the kernel alone.
 struct Tiles {
   std::int64_t rows, columns;  // of one tile; the last ones may be smaller
   std::int64_t row_tiles, column_tiles;
 
-  Tiles(std::int64_t total_rows, std::int64_t total_columns) {
-    // Tiles about equally high.
-    const std::int64_t wanted = count(total_rows, count(total_rows, kTileRows));
-    rows = total_rows <= kTileRows ? total_rows : count(wanted, kBlasRows) * kBlasRows;
-    columns = total_rows == 1 ? kTileColumns / 2 : kTileColumns;
+  Tiles(std::int64_t total_rows, std::int64_t total_columns, const MatmulTiling& tiling) {
+    // Tiles about equally high; no narrower than it takes to give several threads something to do.
+    const std::int64_t wanted = count(total_rows, count(total_rows, tiling.rows));
+    rows = total_rows <= tiling.rows ? total_rows : count(wanted, kBlasRows) * kBlasRows;
     row_tiles = count(total_rows, rows);
+    columns = total_rows == 1 ? kOneRowColumns : tiling.columns;
+    while (columns > kFewestColumns && row_tiles * count(total_columns, columns) < kWantedTasks) columns /= 2;
     column_tiles = count(total_columns, columns);
   }
   std::int64_t tasks() const { return row_tiles * column_tiles; }
 
  private:
+  static constexpr std::int64_t kOneRowColumns = 64, kFewestColumns = 128, kWantedTasks = 32;
   static std::int64_t count(std::int64_t total, std::int64_t part) {
     return part > 0 ? (total + part - 1) / part : 0;
   }
@@ -87,14 +89,14 @@ TensorDesc infer(const OpArgs& args) {
   return TensorDesc::dense(DType::kF32, Shape(std::span<const std::int64_t>(dims.data(), rank)));
 }
 
-template <auto kernel>
+template <auto kernel, const MatmulTiling& tiling>
 void run(const KernelArgs& args, std::int64_t begin, std::int64_t end) noexcept {
   const TensorView &x = args.inputs[0], &w = args.inputs[1], &y = args.output;
   const float* bias = args.get<Params>().has_bias ? args.inputs[2].as<float>() : nullptr;
   const std::int64_t rows = x.shape.rows(), n = w.shape[0], k = w.shape[1], w_stride = weight_stride(w);
   const std::int64_t w_rows = w.layout ? kPanelColumns : 1;
   const std::int64_t x_stride = has_blocks(w) ? k / kGroupElements : k;
-  const Tiles tiles(rows, n);
+  const Tiles tiles(rows, n, tiling);
   for (std::int64_t task = begin; task < end; ++task) {
     // Neighbours share their columns, so threads meet in the same weights.
     const std::int64_t row = task % tiles.row_tiles * tiles.rows;
@@ -117,14 +119,14 @@ struct MatmulKernel {
   IsaLevel level;
   WeightFormat format;
   bool (*takes)(const MatmulExtents&);
-  std::size_t (*workspace)(const MatmulExtents&);
+  const MatmulTiling& tiling;
   const char* name;
   KernelFn run;
 };
 
 constexpr MatmulKernel kKernels[] = {
-#define TESSERA_KERNEL(level, function, format, takes, workspace) \
-  {IsaLevel::level, format, takes, workspace, #function, run<function>},
+#define TESSERA_KERNEL(level, function, format, takes, tiling) \
+  {IsaLevel::level, format, takes, tiling, #function, run<function, tiling>},
 #include "ops/matmul/kernels.inc"
 #undef TESSERA_KERNEL
 };
@@ -135,11 +137,11 @@ OpPlan plan(const OpArgs& args, const Cpu& cpu) {
   const MatmulKernel& kernel = *std::find_if(std::begin(kKernels), std::end(kKernels), [&](const auto& row) {
     return cpu.has(row.level) && row.format == format_of(w) && row.takes(product);
   });
-  const Tiles tiles(product.rows, product.columns);
+  const Tiles tiles(product.rows, product.columns, kernel.tiling);
   return {.run = kernel.run,
           .kernel = kernel.name,
           .tasks = tiles.tasks(),
-          .workspace_bytes = kernel.workspace({tiles.rows, tiles.columns, product.k})};
+          .workspace_bytes = kernel.tiling.workspace({tiles.rows, tiles.columns, product.k})};
 }
 
 OpCost cost(const OpArgs& args) {

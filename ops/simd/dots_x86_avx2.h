@@ -15,12 +15,14 @@ struct Quads {
   static Quads load(const std::uint8_t* p) {
     return {_mm256_loadu_si256(reinterpret_cast<const __m256i*>(p))};
   }
+  void store(std::uint8_t* p) const { _mm256_storeu_si256(reinterpret_cast<__m256i*>(p), v); }
   // The same four signed bytes in all lanes.
   static Quads all(const std::int8_t* four) {
     int quad;
     __builtin_memcpy(&quad, four, 4);
     return {_mm256_set1_epi32(quad)};
   }
+  static Quads all(const std::int32_t* four) { return {_mm256_set1_epi32(*four)}; }
   static Quads all_bytes(int byte) { return {_mm256_set1_epi8(static_cast<char>(byte))}; }
   // Bits of pairs of bytes move; what crosses into the other byte has to be masked out.
   template <int kBits>

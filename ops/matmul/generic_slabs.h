@@ -1,0 +1,298 @@
+// Products of many rows over panels of block formats. Codes are unpacked once for all rows of the tile: a
+// slab of kSlabColumns columns, kSlabDepth deep, stays in the first-level cache while blocks of rows pass
+// over it.
+//
+// The depth is cut into parts, runs of codes with one scale: groups, or halves of them where the format
+// scales each 16. A block of rows has for each part, beside the rows' numbers, four codes of each row side by
+// side.
+#pragma once
+
+#include "ops/matmul/generic_block_codes.h"
+
+namespace {
+
+// Outputs in registers. Twice as many integer sums fit beside the codes: those of a part, and those of the
+// part before it, which are scaled and added up between the dot products of this one.
+constexpr int kBlockRows = F32::kRegisters == 32 ? 6 : 4, kBlockStrips = F32::kRegisters == 32 ? 2 : 1;
+constexpr int kBlockVectors = kBlockRows * kBlockStrips;
+constexpr int kSlabStrips = static_cast<int>(tessera::ops::kSlabColumns) / F32::kLanes;
+constexpr int kSlabBlocks = kSlabStrips / kBlockStrips;
+static_assert(kBlockRows <= 8);  // slab_workspace
+
+template <BlockFormat kFormat>
+struct Slab {
+  static constexpr int kPartsOfGroup = BlockScales<kFormat>::kParts;
+  static constexpr int kQuads = 8 / kPartsOfGroup;  // of a part
+  static constexpr int kMaxParts =
+      static_cast<int>(tessera::ops::kSlabDepth) / tessera::ops::kGroupElements * kPartsOfGroup;
+  // Of a part of a block of rows, in dwords: d, the start of the integer sums, d * sum of the codes where
+  // there are mins, codes.
+  static constexpr int kInputs = kBlockRows * (2 + kFormat.has_min + kQuads);
+  static constexpr int kCodeBytes = kQuads * kBlockStrips * kStripBytes;  // of a part
+
+  std::uint8_t* codes;   // [kSlabBlocks][kMaxParts][kQuads][kBlockStrips], vectors
+  float *scales, *mins;  // [kSlabBlocks][kMaxParts][kBlockStrips], vectors
+  std::int32_t* inputs;  // [blocks of rows][parts][kInputs]
+
+  explicit Slab(void* workspace) {
+    constexpr std::int64_t kVectors = static_cast<std::int64_t>(kMaxParts) * tessera::ops::kSlabColumns;
+    codes = static_cast<std::uint8_t*>(workspace);
+    scales = reinterpret_cast<float*>(codes + tessera::ops::kSlabColumns * tessera::ops::kSlabDepth);
+    mins = scales + kVectors;
+    inputs = reinterpret_cast<std::int32_t*>(mins + (kFormat.has_min ? kVectors : 0));
+  }
+};
+
+// What one block of rows and strips reads of a slab, and its sums.
+struct SlabBlock {
+  const std::int32_t* inputs;
+  const std::uint8_t* codes;
+  const float *scales, *mins;
+  int parts;
+  float* sums;  // [kBlockRows][kBlockStrips], vectors
+};
+
+// Rows [kBegin, kEnd) of finished integer sums, scaled and added to the block's.
+template <BlockFormat kFormat, int kBegin, int kEnd>
+[[gnu::always_inline]] inline void add_scaled(const I32 (&done)[kBlockRows][kBlockStrips],
+                                              const SlabBlock& b) {
+#pragma GCC unroll 8
+  for (int r = kBegin; r < kEnd; ++r) {
+    const F32 d = F32::all(__builtin_bit_cast(float, b.inputs[r]));
+#pragma GCC unroll 2
+    for (int s = 0; s < kBlockStrips; ++s) {
+      float* at = b.sums + (r * kBlockStrips + s) * F32::kLanes;
+      F32 y = F32::fma(done[r][s].to_f32() * d, F32::load(b.scales + s * F32::kLanes), F32::load(at));
+      if constexpr (kFormat.has_min) {
+        const F32 all = F32::all(__builtin_bit_cast(float, b.inputs[2 * kBlockRows + r]));
+        y = F32::fma(all, F32::load(b.mins + s * F32::kLanes), y);
+      }
+      y.store(at);
+    }
+  }
+}
+
+// Adds the dot products of quads kQuad and up of a part, and between them the sums of the part before it.
+template <BlockFormat kFormat, bool kAfterOther, int kQuad = 0>
+[[gnu::always_inline]] inline void add_quads(const SlabBlock& b, const I32 (&done)[kBlockRows][kBlockStrips],
+                                             const SlabBlock& before, I32 (&sum)[kBlockRows][kBlockStrips]) {
+  using Dot = DotsOf<kFormat>;
+  constexpr int kStep = Dot::kStep, kQuads = Slab<kFormat>::kQuads;
+  constexpr int kCodes = kBlockRows * (2 + kFormat.has_min);
+  typename Dot::Weight weight[kBlockStrips][kStep];
+#pragma GCC unroll 4
+  for (int j = 0; j < kStep; ++j) {
+#pragma GCC unroll 2
+    for (int s = 0; s < kBlockStrips; ++s) {
+      weight[s][j] = Dot::weight(Quads::load(b.codes + ((kQuad + j) * kBlockStrips + s) * kStripBytes));
+    }
+  }
+#pragma GCC unroll 8
+  for (int r = 0; r < kBlockRows; ++r) {
+    Quads input[kStep];
+#pragma GCC unroll 4
+    for (int j = 0; j < kStep; ++j) {
+      input[j] = Quads::all(b.inputs + kCodes + (kQuad + j) * kBlockRows + r);
+    }
+#pragma GCC unroll 2
+    for (int s = 0; s < kBlockStrips; ++s) sum[r][s] = Dot::add(sum[r][s], weight[s], input);
+  }
+  if constexpr (kAfterOther) {
+    add_scaled<kFormat, kQuad * kBlockRows / kQuads, (kQuad + kStep) * kBlockRows / kQuads>(done, before);
+  }
+  if constexpr (kQuad + kStep < kQuads) {
+    add_quads<kFormat, kAfterOther, kQuad + kStep>(b, done, before, sum);
+  }
+}
+
+[[gnu::always_inline]] inline void begin_sums(const SlabBlock& b, I32 (&sum)[kBlockRows][kBlockStrips]) {
+#pragma GCC unroll 8
+  for (int r = 0; r < kBlockRows; ++r) {
+#pragma GCC unroll 2
+    for (int s = 0; s < kBlockStrips; ++s) sum[r][s] = I32::all(b.inputs[kBlockRows + r]);
+  }
+}
+
+template <BlockFormat kFormat>
+[[gnu::always_inline]] inline void next_part(SlabBlock& b) {
+  b.inputs += Slab<kFormat>::kInputs;
+  b.codes += Slab<kFormat>::kCodeBytes;
+  b.scales += kBlockStrips * F32::kLanes;
+  b.mins += kBlockStrips * F32::kLanes;
+}
+
+template <BlockFormat kFormat>
+[[gnu::noinline]] void multiply_slab_block(const SlabBlock& block) {
+  SlabBlock b = block, before = block;
+  I32 done[kBlockRows][kBlockStrips], sum[kBlockRows][kBlockStrips];
+  begin_sums(b, done);
+  add_quads<kFormat, false>(b, done, before, done);
+  for (int part = 1; part < block.parts; ++part) {
+    next_part<kFormat>(b);
+    begin_sums(b, sum);
+    add_quads<kFormat, true>(b, done, before, sum);
+    next_part<kFormat>(before);
+#pragma GCC unroll 8
+    for (int r = 0; r < kBlockRows; ++r) {
+#pragma GCC unroll 2
+      for (int s = 0; s < kBlockStrips; ++s) done[r][s] = sum[r][s];
+    }
+  }
+  add_scaled<kFormat, 0, kBlockRows>(done, before);
+}
+
+// Groups [0, groups) of the rows from `x` on, as the slab's inputs; rows past the last one repeat it.
+template <BlockFormat kFormat>
+void rearrange_rows(const ActivationGroup* x, std::int64_t x_stride, std::int64_t rows, int groups,
+                    std::int32_t* to) {
+  constexpr int kParts = Slab<kFormat>::kPartsOfGroup, kQuads = Slab<kFormat>::kQuads;
+  constexpr int kOffset = kFormat.offset - DotsOf<kFormat>::kTaken;
+  for (std::int64_t row = 0; row < rows; row += kBlockRows) {
+    const ActivationGroup* from[kBlockRows];
+    for (int r = 0; r < kBlockRows; ++r) from[r] = x + (row + r < rows ? row + r : rows - 1) * x_stride;
+    for (int g = 0; g < groups; ++g) {
+      for (int part = 0; part < kParts; ++part, to += Slab<kFormat>::kInputs) {
+        for (int r = 0; r < kBlockRows; ++r) {
+          const ActivationGroup& group = from[r][g];
+          const std::int32_t codes = kParts == 2 ? group.sums[part] : group.sums[0] + group.sums[1];
+          to[r] = __builtin_bit_cast(std::int32_t, group.d);
+          to[kBlockRows + r] = -kOffset * codes;
+          if constexpr (kFormat.has_min) {
+            to[2 * kBlockRows + r] = __builtin_bit_cast(std::int32_t, group.d * static_cast<float>(codes));
+          }
+          std::int32_t* quad = to + kBlockRows * (2 + kFormat.has_min) + r;
+          for (int q = 0; q < kQuads; ++q) {
+            __builtin_memcpy(quad + q * kBlockRows, group.q + 4 * (part * kQuads + q), 4);
+          }
+        }
+      }
+    }
+  }
+}
+
+template <BlockFormat kFormat, int kIndex = 0>
+[[gnu::always_inline]] inline void unpack_group(const std::uint8_t* group, std::uint8_t* to) {
+  using S = Slab<kFormat>;
+  constexpr int kPart = kIndex / S::kQuads;
+  code<kFormat, kIndex>(group).store(to + kPart * S::kCodeBytes +
+                                     kIndex % S::kQuads * kBlockStrips * kStripBytes);
+  if constexpr (kIndex < 7) unpack_group<kFormat, kIndex + 1>(group, to);
+}
+
+// Blocks [0, blocks) of strip `strip` of the slab, from `block` on, where the panel's strip is `of_panel`.
+template <BlockFormat kFormat>
+void unpack_strip(const Slab<kFormat>& slab, int strip, const std::uint8_t* block, int of_panel, int blocks) {
+  using S = Slab<kFormat>;
+  constexpr int kBlockParts = kFormat.groups() * S::kPartsOfGroup;
+  int part = strip / kBlockStrips * S::kMaxParts;
+  for (int i = 0; i < blocks; ++i, block += kFormat.panel_bytes()) {
+    BlockScales<kFormat> scales;
+    scales.load(block, of_panel);
+    const std::uint8_t* group = block + kFormat.panel_codes() + of_panel * kStripBytes;
+    for (int g = 0; g < kFormat.groups(); ++g, group += kFormat.group_bytes()) {
+      unpack_group<kFormat>(group, slab.codes + (part + g * S::kPartsOfGroup) * S::kCodeBytes +
+                                       strip % kBlockStrips * kStripBytes);
+    }
+    for (int p = 0; p < kBlockParts; ++p) {
+      const int at = ((part + p) * kBlockStrips + strip % kBlockStrips) * F32::kLanes;
+      scales.scale[p].store(slab.scales + at);
+      if constexpr (kFormat.has_min) scales.min[p].store(slab.mins + at);
+    }
+    part += kBlockParts;
+  }
+}
+
+// Sums of a block of rows and strips: taken from y and put back there, or begun, and finished with the bias.
+struct SumsPlace {
+  float* y;
+  std::int64_t y_stride, rows, columns;  // that are there
+  const float* bias;                     // of the last depth, or null
+  bool first;                            // nothing is in y yet
+};
+
+inline void load_sums(const SumsPlace& p, float* sums) {
+  for (int r = 0; r < kBlockRows; ++r) {
+    for (int s = 0; s < kBlockStrips; ++s) {
+      const std::int64_t left = p.columns - s * F32::kLanes;
+      const float* y = p.y + r * p.y_stride + s * F32::kLanes;
+      F32 v = F32::zero();
+      if (!p.first && r < p.rows && left > 0) v = left >= F32::kLanes ? F32::load(y) : F32::load_n(y, left);
+      v.store(sums + (r * kBlockStrips + s) * F32::kLanes);
+    }
+  }
+}
+
+inline void store_sums(const SumsPlace& p, const float* sums) {
+  for (int r = 0; r < p.rows; ++r) {
+    for (int s = 0; s < kBlockStrips; ++s) {
+      const std::int64_t left = p.columns - s * F32::kLanes;
+      if (left <= 0) break;
+      const float* bias = p.bias + s * F32::kLanes;
+      float* y = p.y + r * p.y_stride + s * F32::kLanes;
+      F32 v = F32::load(sums + (r * kBlockStrips + s) * F32::kLanes);
+      if (left >= F32::kLanes) {
+        if (p.bias) v = v + F32::load(bias);
+        v.store(y);
+      } else {
+        if (p.bias) v = v + F32::load_n(bias, left);
+        v.store_n(y, left);
+      }
+    }
+  }
+}
+
+// The slab of columns from `column` on, unpacked from block `first` of k on. Strips past the last panel are
+// left as they are: their sums are never stored.
+template <BlockFormat kFormat>
+void unpack_slab(const tessera::ops::MatmulTile& t, const Slab<kFormat>& slab, std::int64_t column,
+                 std::int64_t first, int blocks) {
+  for (int strip = 0; strip < kSlabStrips; ++strip) {
+    const std::int64_t begin = column + strip * F32::kLanes;
+    if (begin >= t.columns) break;
+    const std::uint8_t* panel = static_cast<const std::uint8_t*>(t.w) +
+                                begin / tessera::ops::kPanelColumns * t.w_stride +
+                                first * kFormat.panel_bytes();
+    unpack_strip(slab, strip, panel, strip % kStripsOfPanel, blocks);
+  }
+}
+
+template <BlockFormat kFormat>
+void multiply_slabs(const tessera::ops::MatmulTile& t) {
+  using S = Slab<kFormat>;
+  constexpr std::int64_t kSlabColumns = tessera::ops::kSlabColumns, kDepth = tessera::ops::kSlabDepth;
+  alignas(64) float sums[kBlockVectors * F32::kLanes];
+  const S slab(t.workspace);
+  for (std::int64_t k = 0; k < t.k; k += kDepth) {
+    const int depth = static_cast<int>(t.k - k < kDepth ? t.k - k : kDepth);
+    const int groups = depth / tessera::ops::kGroupElements, parts = groups * S::kPartsOfGroup;
+    rearrange_rows<kFormat>(static_cast<const ActivationGroup*>(t.x) + k / tessera::ops::kGroupElements,
+                            t.x_stride, t.rows, groups, slab.inputs);
+    for (std::int64_t column = 0; column < t.columns; column += kSlabColumns) {
+      unpack_slab(t, slab, column, k / kFormat.elems, depth / kFormat.elems);
+      const std::int64_t left = t.columns - column;
+      const int strip_blocks =
+          left >= kSlabColumns
+              ? kSlabBlocks
+              : static_cast<int>((left + kBlockStrips * F32::kLanes - 1) / (kBlockStrips * F32::kLanes));
+      const std::int32_t* inputs = slab.inputs;
+      for (std::int64_t row = 0; row < t.rows; row += kBlockRows, inputs += parts * S::kInputs) {
+        for (int i = 0; i < strip_blocks; ++i) {
+          const std::int64_t n = column + i * kBlockStrips * F32::kLanes;
+          const SumsPlace place{t.y + row * t.y_stride + n,
+                                t.y_stride,
+                                t.rows - row < kBlockRows ? t.rows - row : kBlockRows,
+                                t.columns - n,
+                                t.bias && k + depth == t.k ? t.bias + n : nullptr,
+                                k == 0};
+          load_sums(place, sums);
+          const int part = i * S::kMaxParts, vector = part * kBlockStrips * F32::kLanes;
+          multiply_slab_block<kFormat>({inputs, slab.codes + part * S::kCodeBytes, slab.scales + vector,
+                                        slab.mins + vector, parts, sums});
+          store_sums(place, sums);
+        }
+      }
+    }
+  }
+}
+
+}  // namespace
