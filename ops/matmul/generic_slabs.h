@@ -17,7 +17,9 @@ constexpr int kBlockRows = F32::kRegisters == 32 ? 6 : 4, kBlockStrips = F32::kR
 constexpr int kBlockVectors = kBlockRows * kBlockStrips;
 constexpr int kSlabStrips = static_cast<int>(tessera::ops::kSlabColumns) / F32::kLanes;
 constexpr int kSlabBlocks = kSlabStrips / kBlockStrips;
-static_assert(kBlockRows <= 8);  // slab_workspace
+constexpr std::int64_t kBlockColumns = kBlockStrips * F32::kLanes;
+constexpr std::int64_t kSlabSums = kBlockRows * tessera::ops::kSlabColumns;  // of a block of rows
+static_assert(tessera::ops::kSlabRows % kBlockRows == 0);
 
 template <BlockFormat kFormat>
 struct Slab {
@@ -32,14 +34,20 @@ struct Slab {
 
   std::uint8_t* codes;   // [kSlabBlocks][kMaxParts][kQuads][kBlockStrips], vectors
   float *scales, *mins;  // [kSlabBlocks][kMaxParts][kBlockStrips], vectors
+  float* sums;  // [slabs of the tile][blocks of rows][kSlabBlocks][kBlockRows][kBlockStrips], vectors
   std::int32_t* inputs;  // [blocks of rows][parts][kInputs]
 
-  explicit Slab(void* workspace) {
+  explicit Slab(const tessera::ops::MatmulTile& t) {
     constexpr std::int64_t kVectors = static_cast<std::int64_t>(kMaxParts) * tessera::ops::kSlabColumns;
-    codes = static_cast<std::uint8_t*>(workspace);
+    codes = static_cast<std::uint8_t*>(t.workspace);
     scales = reinterpret_cast<float*>(codes + tessera::ops::kSlabColumns * tessera::ops::kSlabDepth);
     mins = scales + kVectors;
-    inputs = reinterpret_cast<std::int32_t*>(mins + (kFormat.has_min ? kVectors : 0));
+    sums = mins + (kFormat.has_min ? kVectors : 0);
+    inputs = reinterpret_cast<std::int32_t*>(sums_of(t, t.columns + tessera::ops::kSlabColumns - 1));
+  }
+  // Of the slab of columns from `column` on.
+  float* sums_of(const tessera::ops::MatmulTile& t, std::int64_t column) const {
+    return sums + column / tessera::ops::kSlabColumns * ((t.rows + kBlockRows - 1) / kBlockRows) * kSlabSums;
   }
 };
 
@@ -132,6 +140,8 @@ template <BlockFormat kFormat>
     begin_sums(b, sum);
     add_quads<kFormat, true>(b, done, before, sum);
     next_part<kFormat>(before);
+    // Sums stay in memory: the compiler would hold them in registers and put integers on the stack instead.
+    asm("" : "+r"(before.sums));
 #pragma GCC unroll 8
     for (int r = 0; r < kBlockRows; ++r) {
 #pragma GCC unroll 2
@@ -141,16 +151,18 @@ template <BlockFormat kFormat>
   add_scaled<kFormat, 0, kBlockRows>(done, before);
 }
 
-// Groups [0, groups) of the rows from `x` on, as the slab's inputs; rows past the last one repeat it.
+// Groups [first, first + groups) of the tile's rows as the slab's inputs; rows past the last one repeat it.
 template <BlockFormat kFormat>
-void rearrange_rows(const ActivationGroup* x, std::int64_t x_stride, std::int64_t rows, int groups,
-                    std::int32_t* to) {
+void rearrange_rows(const tessera::ops::MatmulTile& t, const Slab<kFormat>& slab, std::int64_t first,
+                    std::int64_t groups) {
   constexpr int kParts = Slab<kFormat>::kPartsOfGroup, kQuads = Slab<kFormat>::kQuads;
   constexpr int kOffset = kFormat.offset - DotsOf<kFormat>::kTaken;
-  for (std::int64_t row = 0; row < rows; row += kBlockRows) {
+  const auto* x = static_cast<const ActivationGroup*>(t.x) + first;
+  std::int32_t* to = slab.inputs;
+  for (std::int64_t row = 0; row < t.rows; row += kBlockRows) {
     const ActivationGroup* from[kBlockRows];
-    for (int r = 0; r < kBlockRows; ++r) from[r] = x + (row + r < rows ? row + r : rows - 1) * x_stride;
-    for (int g = 0; g < groups; ++g) {
+    for (int r = 0; r < kBlockRows; ++r) from[r] = x + (row + r < t.rows ? row + r : t.rows - 1) * t.x_stride;
+    for (std::int64_t g = 0; g < groups; ++g) {
       for (int part = 0; part < kParts; ++part, to += Slab<kFormat>::kInputs) {
         for (int r = 0; r < kBlockRows; ++r) {
           const ActivationGroup& group = from[r][g];
@@ -202,96 +214,102 @@ void unpack_strip(const Slab<kFormat>& slab, int strip, const std::uint8_t* bloc
   }
 }
 
-// Sums of a block of rows and strips: taken from y and put back there, or begun, and finished with the bias.
-struct SumsPlace {
-  float* y;
-  std::int64_t y_stride, rows, columns;  // that are there
-  const float* bias;                     // of the last depth, or null
-  bool first;                            // nothing is in y yet
-};
-
-inline void load_sums(const SumsPlace& p, float* sums) {
-  for (int r = 0; r < kBlockRows; ++r) {
-    for (int s = 0; s < kBlockStrips; ++s) {
-      const std::int64_t left = p.columns - s * F32::kLanes;
-      const float* y = p.y + r * p.y_stride + s * F32::kLanes;
-      F32 v = F32::zero();
-      if (!p.first && r < p.rows && left > 0) v = left >= F32::kLanes ? F32::load(y) : F32::load_n(y, left);
-      v.store(sums + (r * kBlockStrips + s) * F32::kLanes);
-    }
-  }
-}
-
-inline void store_sums(const SumsPlace& p, const float* sums) {
-  for (int r = 0; r < p.rows; ++r) {
-    for (int s = 0; s < kBlockStrips; ++s) {
-      const std::int64_t left = p.columns - s * F32::kLanes;
-      if (left <= 0) break;
-      const float* bias = p.bias + s * F32::kLanes;
-      float* y = p.y + r * p.y_stride + s * F32::kLanes;
-      F32 v = F32::load(sums + (r * kBlockStrips + s) * F32::kLanes);
-      if (left >= F32::kLanes) {
-        if (p.bias) v = v + F32::load(bias);
-        v.store(y);
+// The finished sums of a slab's columns, in blocks of rows and strips, to y.
+inline void store_slab(const tessera::ops::MatmulTile& t, std::int64_t column, const float* sums) {
+  const std::int64_t left = t.columns - column;
+  const std::int64_t columns = left < tessera::ops::kSlabColumns ? left : tessera::ops::kSlabColumns;
+  for (std::int64_t m = 0; m < t.rows; ++m) {
+    const float* from = sums + m / kBlockRows * kSlabSums + m % kBlockRows * kBlockColumns;
+    float* y = t.y + m * t.y_stride + column;
+    for (std::int64_t n = 0; n < columns; n += F32::kLanes) {
+      const std::int64_t strip = n / F32::kLanes, count = columns - n;
+      F32 v = F32::load(from + strip / kBlockStrips * kBlockRows * kBlockColumns +
+                        strip % kBlockStrips * F32::kLanes);
+      const float* bias = t.bias + column + n;
+      if (count >= F32::kLanes) {
+        if (t.bias) v = v + F32::load(bias);
+        v.store(y + n);
       } else {
-        if (p.bias) v = v + F32::load_n(bias, left);
-        v.store_n(y, left);
+        if (t.bias) v = v + F32::load_n(bias, count);
+        v.store_n(y + n, count);
       }
     }
   }
 }
 
-// The slab of columns from `column` on, unpacked from block `first` of k on. Strips past the last panel are
-// left as they are: their sums are never stored.
+// Blocks of k of a slab's columns, in the panels of the weight.
 template <BlockFormat kFormat>
-void unpack_slab(const tessera::ops::MatmulTile& t, const Slab<kFormat>& slab, std::int64_t column,
-                 std::int64_t first, int blocks) {
-  for (int strip = 0; strip < kSlabStrips; ++strip) {
-    const std::int64_t begin = column + strip * F32::kLanes;
-    if (begin >= t.columns) break;
-    const std::uint8_t* panel = static_cast<const std::uint8_t*>(t.w) +
-                                begin / tessera::ops::kPanelColumns * t.w_stride +
-                                first * kFormat.panel_bytes();
-    unpack_strip(slab, strip, panel, strip % kStripsOfPanel, blocks);
+struct SlabSource {
+  std::int64_t column, first, blocks;
+
+  const std::uint8_t* panel(const tessera::ops::MatmulTile& t, std::int64_t at) const {
+    return static_cast<const std::uint8_t*>(t.w) + at / tessera::ops::kPanelColumns * t.w_stride +
+           first * kFormat.panel_bytes();
+  }
+
+  // Strips past the last panel are left as they are: their sums are never stored.
+  void unpack(const tessera::ops::MatmulTile& t, const Slab<kFormat>& slab) const {
+    for (int strip = 0; strip < kSlabStrips; ++strip) {
+      const std::int64_t at = column + strip * F32::kLanes;
+      if (at >= t.columns) break;
+      unpack_strip(slab, strip, panel(t, at), strip % kStripsOfPanel, static_cast<int>(blocks));
+    }
+  }
+
+  // Part i of n of the panels to the second-level cache. They are short and far from one another, no stream
+  // that the processor would see by itself.
+  void prefetch(const tessera::ops::MatmulTile& t, std::int64_t i, std::int64_t n) const {
+    constexpr std::int64_t kLine = 64, kPanel = tessera::ops::kPanelColumns;
+    const std::int64_t bytes = blocks * kFormat.panel_bytes();
+    for (std::int64_t at = column; at < column + tessera::ops::kSlabColumns && at < t.columns; at += kPanel) {
+      const std::uint8_t* from = panel(t, at);
+      for (std::int64_t b = i * bytes / n / kLine * kLine; b < (i + 1) * bytes / n; b += kLine) {
+        __builtin_prefetch(from + b, 0, 2);
+      }
+    }
+  }
+};
+
+// All rows of the tile, over the depth that the slab holds.
+template <BlockFormat kFormat>
+void multiply_slab(const tessera::ops::MatmulTile& t, const Slab<kFormat>& slab,
+                   const SlabSource<kFormat>& source, const SlabSource<kFormat>& next) {
+  using S = Slab<kFormat>;
+  const int parts = static_cast<int>(source.blocks) * kFormat.groups() * S::kPartsOfGroup;
+  const std::int64_t row_blocks = (t.rows + kBlockRows - 1) / kBlockRows;
+  const std::int32_t* inputs = slab.inputs;
+  float* sums = slab.sums_of(t, source.column);
+  for (std::int64_t row = 0; row < row_blocks; ++row, inputs += parts * S::kInputs) {
+    next.prefetch(t, row, row_blocks);
+    for (int i = 0; i < kSlabBlocks; ++i, sums += kBlockRows * kBlockColumns) {
+      const int part = i * S::kMaxParts, vector = part * kBlockColumns;
+      multiply_slab_block<kFormat>(
+          {inputs, slab.codes + part * S::kCodeBytes, slab.scales + vector, slab.mins + vector, parts, sums});
+    }
   }
 }
 
 template <BlockFormat kFormat>
 void multiply_slabs(const tessera::ops::MatmulTile& t) {
-  using S = Slab<kFormat>;
-  constexpr std::int64_t kSlabColumns = tessera::ops::kSlabColumns, kDepth = tessera::ops::kSlabDepth;
-  alignas(64) float sums[kBlockVectors * F32::kLanes];
-  const S slab(t.workspace);
-  for (std::int64_t k = 0; k < t.k; k += kDepth) {
-    const int depth = static_cast<int>(t.k - k < kDepth ? t.k - k : kDepth);
-    const int groups = depth / tessera::ops::kGroupElements, parts = groups * S::kPartsOfGroup;
-    rearrange_rows<kFormat>(static_cast<const ActivationGroup*>(t.x) + k / tessera::ops::kGroupElements,
-                            t.x_stride, t.rows, groups, slab.inputs);
-    for (std::int64_t column = 0; column < t.columns; column += kSlabColumns) {
-      unpack_slab(t, slab, column, k / kFormat.elems, depth / kFormat.elems);
-      const std::int64_t left = t.columns - column;
-      const int strip_blocks =
-          left >= kSlabColumns
-              ? kSlabBlocks
-              : static_cast<int>((left + kBlockStrips * F32::kLanes - 1) / (kBlockStrips * F32::kLanes));
-      const std::int32_t* inputs = slab.inputs;
-      for (std::int64_t row = 0; row < t.rows; row += kBlockRows, inputs += parts * S::kInputs) {
-        for (int i = 0; i < strip_blocks; ++i) {
-          const std::int64_t n = column + i * kBlockStrips * F32::kLanes;
-          const SumsPlace place{t.y + row * t.y_stride + n,
-                                t.y_stride,
-                                t.rows - row < kBlockRows ? t.rows - row : kBlockRows,
-                                t.columns - n,
-                                t.bias && k + depth == t.k ? t.bias + n : nullptr,
-                                k == 0};
-          load_sums(place, sums);
-          const int part = i * S::kMaxParts, vector = part * kBlockStrips * F32::kLanes;
-          multiply_slab_block<kFormat>({inputs, slab.codes + part * S::kCodeBytes, slab.scales + vector,
-                                        slab.mins + vector, parts, sums});
-          store_sums(place, sums);
-        }
-      }
+  const Slab<kFormat> slab(t);
+  const std::int64_t blocks = t.k / kFormat.elems, most = tessera::ops::kSlabDepth / kFormat.elems;
+  for (float* at = slab.sums; at < reinterpret_cast<float*>(slab.inputs); at += F32::kLanes)
+    F32::zero().store(at);
+  SlabSource<kFormat> source{0, 0, blocks < most ? blocks : most};
+  while (source.first < blocks) {
+    if (source.column == 0)
+      rearrange_rows(t, slab, source.first * kFormat.groups(), source.blocks * kFormat.groups());
+    SlabSource<kFormat> next = source;
+    next.column += tessera::ops::kSlabColumns;
+    if (next.column >= t.columns) {
+      next.column = 0;
+      next.first += source.blocks;
+      next.blocks = blocks - next.first < most ? blocks - next.first : most;
     }
+    source.unpack(t, slab);
+    multiply_slab(t, slab, source, next);
+    if (source.first + source.blocks == blocks) store_slab(t, source.column, slab.sums_of(t, source.column));
+    source = next;
   }
 }
 

@@ -87,19 +87,21 @@ constexpr std::size_t blas_workspace(const MatmulExtents& e) {
 inline constexpr MatmulTiling kBlasTiles{144, 128, blas_workspace};
 static_assert(kBlasTiles.rows % kBlasRows == 0);
 
-// Block panels with vectors: kBlockSlab columns of codes unpacked kSlabDepth deep, 16 KiB that stay in the
-// first-level cache, with their scales; and the groups of all rows of the tile, rearranged as deep, which
-// stay in the second-level cache.
-inline constexpr std::int64_t kSlabColumns = 32, kSlabDepth = 512;
+// Block panels with vectors: a slab of kSlabColumns columns of codes unpacked kSlabDepth deep, 16 KiB that
+// stay in the first-level cache, with their scales; the sums of the tile, and the groups of its rows as deep
+// as the slab, rearranged, which stay in the second-level cache. Rows are taken in blocks whose size divides
+// kSlabRows.
+inline constexpr std::int64_t kSlabColumns = 32, kSlabDepth = 512, kSlabRows = 12;
 constexpr std::size_t slab_workspace(const MatmulExtents& e) {
   constexpr std::int64_t kGroups = kSlabDepth / kGroupElements;
-  // Codes; scales and mins, of half a group at the least; rows in blocks of at most 8, for each half of a
-  // group three numbers beside the codes.
-  constexpr std::int64_t kSlab = kSlabColumns * (kSlabDepth + kGroups * 3 * 4);
-  const std::int64_t rows = (e.rows + 7) / 8 * 8;
-  return static_cast<std::size_t>(kSlab + rows * kGroups * (kGroupElements + 2 * 3 * 4));
+  // Beside codes there are at most three numbers of four bytes for each half of a group: a scale (a group
+  // then has two) or a scale and a min; d, the start of sums and d times the sum of the codes.
+  constexpr std::int64_t kNumbers = kGroups * 2 * 3 * 4;
+  const std::int64_t rows = (e.rows + kSlabRows - 1) / kSlabRows * kSlabRows;
+  const std::int64_t columns = (e.columns + kSlabColumns - 1) / kSlabColumns * kSlabColumns;
+  return static_cast<std::size_t>((kSlabColumns + rows) * (kSlabDepth + kNumbers) + rows * columns * 4);
 }
-inline constexpr MatmulTiling kSlabTiles{144, 512, slab_workspace};
+inline constexpr MatmulTiling kSlabTiles{288, 512, slab_workspace};
 
 #define TESSERA_KERNEL(level, function, format, takes, tiling) void function(const MatmulTile& tile) noexcept;
 #include "ops/matmul/kernels.inc"

@@ -64,7 +64,7 @@ struct Tiles {
   std::int64_t tasks() const { return row_tiles * column_tiles; }
 
  private:
-  static constexpr std::int64_t kOneRowColumns = 64, kFewestColumns = 128, kWantedTasks = 32;
+  static constexpr std::int64_t kOneRowColumns = 64, kFewestColumns = 128, kWantedTasks = 16;
   static std::int64_t count(std::int64_t total, std::int64_t part) {
     return part > 0 ? (total + part - 1) / part : 0;
   }
