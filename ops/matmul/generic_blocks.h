@@ -7,19 +7,17 @@
 
 namespace {
 
-// Rows and strips of a block of outputs: sums of as many as fit into registers beside codes and inputs.
-// Several strips let an input serve several dot products, and bring more weights under way.
-constexpr int kWide = F32::kRegisters == 32 ? 4 : 2, kFewRows = F32::kRegisters == 32 ? 6 : 2;
+// More rows than these are worth unpacking for. A block of them takes one panel at a time: a single stream of
+// memory, which one row must follow as fast as it comes.
+constexpr int kFewRows = F32::kRegisters == 32 ? 6 : 2;
 
-struct Strips {
+struct PanelRows {
   const ActivationGroup* x;
   std::int64_t x_stride;  // groups from one row to the next
   std::int64_t rows;      // that are there; others repeat the last one
-  const std::uint8_t* w;  // the first panel's first block
-  std::int64_t panel;     // bytes from one panel to the next
-  std::int64_t first;     // strip, counted from w
+  const std::uint8_t* w;  // the panel
   std::int64_t blocks;    // of k
-  float* sums;            // rows of strips, one after the other
+  float* sums;            // [rows][kPanelColumns]
 };
 
 // Adds the products with code vectors kIndex .. kEnd - 1.
@@ -50,7 +48,7 @@ template <BlockFormat kFormat, int kPart, int kRows, int kStrips>
 [[gnu::always_inline]] inline void add_part(const std::uint8_t* const (&w)[kStrips],
                                             const ActivationGroup* const (&x)[kRows],
                                             const BlockScales<kFormat> (&scales)[kStrips], int group,
-                                            float* sums) {
+                                            F32 (&y)[kRows][kStrips]) {
   constexpr int kParts = BlockScales<kFormat>::kParts, kVectors = 8 / kParts;
   constexpr int kOffset = kFormat.offset - DotsOf<kFormat>::kTaken;
   const auto codes = [&](int r) { return kParts == 2 ? x[r]->sums[kPart] : x[r]->sums[0] + x[r]->sums[1]; };
@@ -63,105 +61,65 @@ template <BlockFormat kFormat, int kPart, int kRows, int kStrips>
   for (int r = 0; r < kRows; ++r) {
     const F32 d = F32::all(x[r]->d), all = F32::all(x[r]->d * static_cast<float>(codes(r)));
     for (int s = 0; s < kStrips; ++s) {
-      float* at = sums + (r * kStrips + s) * F32::kLanes;
-      F32 y = F32::fma(sum[r][s].to_f32() * d, scales[s].scale[group * kParts + kPart], F32::load(at));
-      if constexpr (kFormat.has_min) y = F32::fma(all, scales[s].min[group], y);
-      y.store(at);
+      y[r][s] = F32::fma(sum[r][s].to_f32() * d, scales[s].scale[group * kParts + kPart], y[r][s]);
+      if constexpr (kFormat.has_min) y[r][s] = F32::fma(all, scales[s].min[group], y[r][s]);
     }
   }
 }
 
-// kRows x kStrips sums over the whole of k. They rest in memory: the registers hold the integers of a group.
-template <BlockFormat kFormat, int kRows, int kStrips>
-[[gnu::noinline]] void multiply_blocks(const Strips& b) {
+template <BlockFormat kFormat, int kRows>
+[[gnu::noinline]] void multiply_panel(const PanelRows& p) {
+  constexpr int kStrips = kStripsOfPanel;
   using Scales = BlockScales<kFormat>;
   const ActivationGroup* x[kRows];
-  for (int r = 0; r < kRows; ++r) x[r] = b.x + (r < b.rows ? r : b.rows - 1) * b.x_stride;
-  const std::uint8_t* block[kStrips];
-  int strip[kStrips];
-  for (int s = 0; s < kStrips; ++s) {
-    block[s] = b.w + (b.first + s) / kStripsOfPanel * b.panel;
-    strip[s] = static_cast<int>((b.first + s) % kStripsOfPanel);
+  for (int r = 0; r < kRows; ++r) x[r] = p.x + (r < p.rows ? r : p.rows - 1) * p.x_stride;
+  F32 y[kRows][kStrips];
+  for (int r = 0; r < kRows; ++r) {
+    for (int s = 0; s < kStrips; ++s) y[r][s] = F32::zero();
   }
-  float* sums = b.sums;
-  for (int i = 0; i < kRows * kStrips; ++i) F32::zero().store(sums + i * F32::kLanes);
-  for (std::int64_t i = 0; i < b.blocks; ++i) {
+  const std::uint8_t* block = p.w;
+  for (std::int64_t i = 0; i < p.blocks; ++i, block += kFormat.panel_bytes()) {
     Scales scales[kStrips];
     const std::uint8_t* w[kStrips];
     for (int s = 0; s < kStrips; ++s) {
-      scales[s].load(block[s], strip[s]);
-      w[s] = block[s] + kFormat.panel_codes() + strip[s] * kStripBytes;
-      block[s] += kFormat.panel_bytes();
+      scales[s].load(block, s);
+      w[s] = block + kFormat.panel_codes() + s * kStripBytes;
     }
     for (int g = 0; g < kFormat.groups(); ++g) {
-      add_part<kFormat, 0>(w, x, scales, g, sums);
-      if constexpr (Scales::kParts == 2) add_part<kFormat, 1>(w, x, scales, g, sums);
+      add_part<kFormat, 0>(w, x, scales, g, y);
+      if constexpr (Scales::kParts == 2) add_part<kFormat, 1>(w, x, scales, g, y);
       for (int r = 0; r < kRows; ++r) ++x[r];
       for (int s = 0; s < kStrips; ++s) w[s] += kFormat.group_bytes();
     }
   }
-}
-
-// Sums to y, with the bias; what was computed beyond rows and columns is dropped.
-inline void store_sums(const tessera::ops::MatmulTile& t, const Strips& b, int strips) {
-  const std::int64_t begin = b.first * F32::kLanes, width = strips * F32::kLanes;
-  const std::int64_t columns = t.columns - begin < width ? t.columns - begin : width;
-  for (std::int64_t r = 0; r < b.rows; ++r) {
-    const float* from = b.sums + r * width;
-    float* y = t.y + r * t.y_stride + begin;
-    for (std::int64_t n = 0; n < columns; n += F32::kLanes) {
-      const std::int64_t left = columns - n;
-      F32 v = F32::load(from + n);
-      if (left >= F32::kLanes) {
-        if (t.bias) v = v + F32::load(t.bias + begin + n);
-        v.store(y + n);
-      } else {
-        if (t.bias) v = v + F32::load_n(t.bias + begin + n, left);
-        v.store_n(y + n, left);
-      }
-    }
+  for (int r = 0; r < kRows; ++r) {
+    for (int s = 0; s < kStrips; ++s)
+      y[r][s].store(p.sums + r * tessera::ops::kPanelColumns + s * F32::kLanes);
   }
 }
 
 // 6, 4, 2 or 1 rows at once: one too many costs less than code for every number.
 constexpr int fewer_rows(int rows) { return rows == 6 ? 4 : rows / 2; }
 
-template <BlockFormat kFormat, int kStrips, int kRows = kFewRows>
-void multiply_strips(const Strips& b) {
+template <BlockFormat kFormat, int kRows = kFewRows>
+void multiply_rows(const PanelRows& p) {
   if constexpr (kRows > 1) {
-    if (b.rows <= fewer_rows(kRows)) return multiply_strips<kFormat, kStrips, fewer_rows(kRows)>(b);
+    if (p.rows <= fewer_rows(kRows)) return multiply_rows<kFormat, fewer_rows(kRows)>(p);
   }
-  multiply_blocks<kFormat, kRows, kStrips>(b);
-}
-
-template <BlockFormat kFormat>
-void multiply_few(const tessera::ops::MatmulTile& t) {
-  alignas(64) float sums[kFewRows * kWide * F32::kLanes];
-  const std::int64_t strips = (t.columns + F32::kLanes - 1) / F32::kLanes;
-  for (std::int64_t n = 0; n < strips;) {
-    const int count = strips - n >= kWide ? kWide : 1;
-    const Strips b{static_cast<const ActivationGroup*>(t.x),
-                   t.x_stride,
-                   t.rows,
-                   static_cast<const std::uint8_t*>(t.w),
-                   t.w_stride,
-                   n,
-                   t.k / kFormat.elems,
-                   sums};
-    if (count == 1) {
-      multiply_strips<kFormat, 1>(b);
-    } else {
-      multiply_strips<kFormat, kWide>(b);
-    }
-    store_sums(t, b, count);
-    n += count;
-  }
+  multiply_panel<kFormat, kRows>(p);
 }
 
 template <BlockFormat kFormat>
 void matmul_blocks(const tessera::ops::MatmulTile& t) {
-  if (t.rows <= kFewRows) return multiply_few<kFormat>(t);
-  multiply_slabs<kFormat>(t);
+  if (t.rows > kFewRows) return multiply_slabs<kFormat>(t);
+  constexpr std::int64_t kColumns = tessera::ops::kPanelColumns;
+  alignas(64) float sums[kFewRows * kColumns];
+  const auto* panel = static_cast<const std::uint8_t*>(t.w);
+  for (std::int64_t column = 0; column < t.columns; column += kColumns, panel += t.w_stride) {
+    multiply_rows<kFormat>(
+        {static_cast<const ActivationGroup*>(t.x), t.x_stride, t.rows, panel, t.k / kFormat.elems, sums});
+    for (std::int64_t m = 0; m < t.rows; ++m) store_sums(t, m, column, sums + m * kColumns, kColumns);
+  }
 }
 
 }  // namespace

@@ -214,29 +214,6 @@ void unpack_strip(const Slab<kFormat>& slab, int strip, const std::uint8_t* bloc
   }
 }
 
-// The finished sums of a slab's columns, in blocks of rows and strips, to y.
-inline void store_slab(const tessera::ops::MatmulTile& t, std::int64_t column, const float* sums) {
-  const std::int64_t left = t.columns - column;
-  const std::int64_t columns = left < tessera::ops::kSlabColumns ? left : tessera::ops::kSlabColumns;
-  for (std::int64_t m = 0; m < t.rows; ++m) {
-    const float* from = sums + m / kBlockRows * kSlabSums + m % kBlockRows * kBlockColumns;
-    float* y = t.y + m * t.y_stride + column;
-    for (std::int64_t n = 0; n < columns; n += F32::kLanes) {
-      const std::int64_t strip = n / F32::kLanes, count = columns - n;
-      F32 v = F32::load(from + strip / kBlockStrips * kBlockRows * kBlockColumns +
-                        strip % kBlockStrips * F32::kLanes);
-      const float* bias = t.bias + column + n;
-      if (count >= F32::kLanes) {
-        if (t.bias) v = v + F32::load(bias);
-        v.store(y + n);
-      } else {
-        if (t.bias) v = v + F32::load_n(bias, count);
-        v.store_n(y + n, count);
-      }
-    }
-  }
-}
-
 // Blocks of k of a slab's columns, in the panels of the weight.
 template <BlockFormat kFormat>
 struct SlabSource {
@@ -289,6 +266,20 @@ void multiply_slab(const tessera::ops::MatmulTile& t, const Slab<kFormat>& slab,
   }
 }
 
+// The finished sums of a slab.
+template <BlockFormat kFormat>
+void store_slab(const tessera::ops::MatmulTile& t, const Slab<kFormat>& slab, std::int64_t column) {
+  const float* sums = slab.sums_of(t, column);
+  for (std::int64_t row = 0; row < t.rows; row += kBlockRows) {
+    for (int i = 0; i < kSlabBlocks; ++i) {
+      for (int r = 0; r < kBlockRows; ++r, sums += kBlockColumns) {
+        const std::int64_t n = column + i * kBlockColumns;
+        if (row + r < t.rows && n < t.columns) store_sums(t, row + r, n, sums, kBlockColumns);
+      }
+    }
+  }
+}
+
 template <BlockFormat kFormat>
 void multiply_slabs(const tessera::ops::MatmulTile& t) {
   const Slab<kFormat> slab(t);
@@ -308,7 +299,7 @@ void multiply_slabs(const tessera::ops::MatmulTile& t) {
     }
     source.unpack(t, slab);
     multiply_slab(t, slab, source, next);
-    if (source.first + source.blocks == blocks) store_slab(t, source.column, slab.sums_of(t, source.column));
+    if (source.first + source.blocks == blocks) store_slab(t, slab, source.column);
     source = next;
   }
 }
