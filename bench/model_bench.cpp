@@ -127,6 +127,7 @@ class Tests {
   Tests(std::shared_ptr<const qwen3vl::Model> model, const Options& options, const Cpu& cpu, int threads)
       : model_(std::move(model)),
         options_(options),
+        cpu_(cpu),
         threads_(threads),
         session_(model_, {.threads = threads,
                           .context = options.context(),
@@ -177,6 +178,7 @@ class Tests {
     for (int i = 0; i < options_.repetitions; ++i) {
       if (!depth) session_.clear();
       Sample sample{.tokens = static_cast<double>(count)};
+      sample.read = bench::measure_read(cpu_, threads_);
       const std::int64_t past = session_.length();
       sample.seconds = seconds_of([&] {
         for (std::int64_t token = 0; token < count; ++token) {
@@ -212,6 +214,7 @@ class Tests {
 
   std::shared_ptr<const qwen3vl::Model> model_;
   const Options& options_;
+  Cpu cpu_;
   int threads_;
   qwen3vl::Session session_;
   std::vector<ReportRow> rows_;

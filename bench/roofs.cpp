@@ -56,6 +56,17 @@ void read_scalar(const std::byte* data, std::size_t bytes) noexcept {
   __asm__ volatile("" : : "r"(sum));
 }
 
+}  // namespace
+
+std::size_t uncached_bytes() {
+  constexpr std::size_t kLeast = std::size_t{256} << 20, kMost = std::size_t{1} << 30;
+  // "32768K". sysconf adds up the caches of processors that are not ours.
+  std::ifstream file("/sys/devices/system/cpu/cpu0/cache/index3/size");
+  std::size_t kibibytes = 0;
+  if (!(file >> kibibytes)) return kMost;
+  return std::clamp(4 * (kibibytes << 10), kLeast, kMost);
+}
+
 double measure_read(const Cpu& cpu, int threads) {
   auto* read = &read_scalar;
 #if defined(__x86_64__)
@@ -77,17 +88,6 @@ double measure_read(const Cpu& cpu, int threads) {
     });
   });
   return static_cast<double>(buffer.size()) / seconds;
-}
-
-}  // namespace
-
-std::size_t uncached_bytes() {
-  constexpr std::size_t kLeast = std::size_t{256} << 20, kMost = std::size_t{1} << 30;
-  // "32768K". sysconf adds up the caches of processors that are not ours.
-  std::ifstream file("/sys/devices/system/cpu/cpu0/cache/index3/size");
-  std::size_t kibibytes = 0;
-  if (!(file >> kibibytes)) return kMost;
-  return std::clamp(4 * (kibibytes << 10), kLeast, kMost);
 }
 
 Roofs measure_roofs(const Cpu& cpu, int threads) {
