@@ -100,7 +100,7 @@ template <BlockFormat kFormat, bool kAfterOther, int kQuad = 0>
     Quads input[kStep];
 #pragma GCC unroll 4
     for (int j = 0; j < kStep; ++j) {
-      input[j] = Quads::all(b.inputs + kCodes + (kQuad + j) * kBlockRows + r);
+      input[j] = Quads::all(b.inputs + kCodes + r * kQuads + kQuad + j);
     }
 #pragma GCC unroll 2
     for (int s = 0; s < kBlockStrips; ++s) sum[r][s] = Dot::add(sum[r][s], weight[s], input);
@@ -172,10 +172,8 @@ void rearrange_rows(const tessera::ops::MatmulTile& t, const Slab<kFormat>& slab
           if constexpr (kFormat.has_min) {
             to[2 * kBlockRows + r] = __builtin_bit_cast(std::int32_t, group.d * static_cast<float>(codes));
           }
-          std::int32_t* quad = to + kBlockRows * (2 + kFormat.has_min) + r;
-          for (int q = 0; q < kQuads; ++q) {
-            __builtin_memcpy(quad + q * kBlockRows, group.q + 4 * (part * kQuads + q), 4);
-          }
+          __builtin_memcpy(to + kBlockRows * (2 + kFormat.has_min) + r * kQuads, group.q + 4 * part * kQuads,
+                           4 * kQuads);
         }
       }
     }
