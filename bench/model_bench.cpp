@@ -128,12 +128,23 @@ Image noise(const ImageSize& size) {
   return image;
 }
 
+// Most memory that this process had in use since the last reset.
+std::size_t peak_rss() {
+  rusage usage{};
+  getrusage(RUSAGE_SELF, &usage);
+  return static_cast<std::size_t>(usage.ru_maxrss) << 10;  // KiB on Linux
+}
+
+// So that what was before does not count. Where it is not allowed, it does.
+void reset_peak_rss() { std::ofstream("/proc/self/clear_refs") << '5'; }
+
 // The tests of one model with one number of threads.
 class Tests {
  public:
   Tests(std::shared_ptr<const qwen3vl::Model> model, const Options& options, const Cpu& cpu, int threads)
       : model_(std::move(model)),
         options_(options),
+        cpu_(cpu),
         threads_(threads),
         session_(model_, {.threads = threads,
                           .context = options.context(),
@@ -152,8 +163,16 @@ class Tests {
     return std::move(rows_);
   }
   std::size_t arena() const { return arena_; }  // of the largest run so far
+  std::size_t peak() const { return std::max(peak_, peak_rss()); }
 
  private:
+  // The buffer that is read does not count as memory of the model.
+  double measure_read() {
+    peak_ = peak();
+    const double read = bench::measure_read(cpu_, threads_);
+    reset_peak_rss();
+    return read;
+  }
   ReportRow& add_row(const std::string& test, ReportRow::Limit limit) {
     if (isatty(STDERR_FILENO)) std::fprintf(stderr, "%s, %d threads ...\n", test.c_str(), threads_);
     rows_.push_back({test, threads_, {}, limit});
@@ -191,6 +210,7 @@ class Tests {
     for (int i = 0; i < options_.repetitions; ++i) {
       if (!depth) session_.clear();
       Sample sample{.tokens = static_cast<double>(count)};
+      sample.read = measure_read();
       const std::int64_t past = session_.length();
       sample.seconds = seconds_of([&] {
         for (std::int64_t token = 0; token < count; ++token) {
@@ -227,10 +247,11 @@ class Tests {
 
   std::shared_ptr<const qwen3vl::Model> model_;
   const Options& options_;
+  Cpu cpu_;
   int threads_;
   qwen3vl::Session session_;
   std::vector<ReportRow> rows_;
-  std::size_t arena_ = 0;
+  std::size_t arena_ = 0, peak_ = 0;
 };
 
 void check_context(const qwen3vl::Config& config, std::int64_t context) {
@@ -285,16 +306,6 @@ void write_folder(const Options& options) {
   bench::write_synthetic_folder(options.write, config, {.dtype = *dtype});
 }
 
-// Most memory that this process had in use since the last reset.
-std::size_t peak_rss() {
-  rusage usage{};
-  getrusage(RUSAGE_SELF, &usage);
-  return static_cast<std::size_t>(usage.ru_maxrss) << 10;  // KiB on Linux
-}
-
-// So that what was before does not count. Where it is not allowed, it does.
-void reset_peak_rss() { std::ofstream("/proc/self/clear_refs") << '5'; }
-
 std::shared_ptr<const qwen3vl::Model> load(const Source& source, const Options& options, int threads,
                                            bench::Report* report) {
   // Quantizing takes minutes and is not what is measured.
@@ -334,7 +345,7 @@ void run(const Options& options, bench::ReportFormat format) {
     reset_peak_rss();
     Tests tests(model, options, cpu, threads);
     for (ReportRow& row : tests.run()) report.rows.push_back(std::move(row));
-    report.peak_rss = std::max(report.peak_rss, peak_rss() - files);
+    report.peak_rss = std::max(report.peak_rss, tests.peak() - files);
     arena = std::max(arena, tests.arena());
   }
   report.model_bytes = report.weight_bytes + arena +

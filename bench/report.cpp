@@ -25,12 +25,12 @@ struct Line {
   std::string test, unit;
   int threads = 0;
   Spread result;
-  std::optional<double> gbytes, gflops, of_read, of_copy, of_f32, of_bf16;
+  std::optional<double> gbytes, gflops, of_read, of_copy, of_f32, of_bf16, of_int8;
 };
 
 Line line_of(const Report& report, const ReportRow& row) {
   const bool rate = row.samples.front().tokens > 0;
-  Line line{row.test, rate ? "tok/s" : "s", row.threads, {}, {}, {}, {}, {}, {}, {}};
+  Line line{row.test, rate ? "tok/s" : "s", row.threads, {}, {}, {}, {}, {}, {}, {}, {}};
   line.result = spread(row.samples, [&](const Sample& s) { return rate ? s.tokens / s.seconds : s.seconds; });
   const auto roofs = std::find_if(report.limits.begin(), report.limits.end(),
                                   [&](const Roofs& r) { return r.threads == row.threads; });
@@ -40,7 +40,9 @@ Line line_of(const Report& report, const ReportRow& row) {
   const double flops = spread(row.samples, [](const Sample& s) { return s.cost.flops / s.seconds; }).median;
   if (row.limit == ReportRow::Limit::kMemory) {
     line.gbytes = bytes / 1e9;
-    line.of_read = bytes / roofs->read;
+    line.of_read = spread(row.samples, [&](const Sample& s) {
+                     return s.cost.bytes / s.seconds / (s.read > 0 ? s.read : roofs->read);
+                   }).median;
     return line;
   }
   if (row.limit == ReportRow::Limit::kCopy) {
@@ -51,6 +53,7 @@ Line line_of(const Report& report, const ReportRow& row) {
   line.gflops = flops / 1e9;
   if (roofs->f32 > 0) line.of_f32 = flops / roofs->f32;
   if (roofs->bf16() > 0) line.of_bf16 = flops / roofs->bf16();
+  if (roofs->int8() > 0) line.of_int8 = flops / roofs->int8();
   return line;
 }
 
@@ -74,13 +77,13 @@ using Cells = std::vector<std::string>;
 
 std::vector<Cells> cells(const Report& report) {
   std::vector<Cells> out = {{"threads", "test", "median", "min", "max", "unit", "GB/s", "% read", "% copy",
-                             "GFLOP/s", "% f32", "% bf16"}};
+                             "GFLOP/s", "% f32", "% bf16", "% int8"}};
   for (const ReportRow& row : report.rows) {
     const Line line = line_of(report, row);
     out.push_back({std::to_string(line.threads), line.test, number(line.result.median),
                    number(line.result.least), number(line.result.most), line.unit, number(line.gbytes),
                    percent(line.of_read), percent(line.of_copy), number(line.gflops), percent(line.of_f32),
-                   percent(line.of_bf16)});
+                   percent(line.of_bf16), percent(line.of_int8)});
   }
   return out;
 }
@@ -191,7 +194,11 @@ std::string json(const Report& report) {
     add("gflops_per_s", line.gflops);
     add("share_of_f32", line.of_f32);
     add("share_of_bf16", line.of_bf16);
-    for (const Sample& sample : row.samples) entry["seconds"].push_back(sample.seconds);
+    add("share_of_int8", line.of_int8);
+    for (const Sample& sample : row.samples) {
+      entry["seconds"].push_back(sample.seconds);
+      if (sample.read > 0) entry["read_bytes_per_s"].push_back(sample.read);
+    }
     out["rows"].push_back(std::move(entry));
   }
   return out.dump(2, ' ', false, Json::error_handler_t::replace) + "\n";

@@ -17,6 +17,7 @@ struct Sample {
   double seconds = 0;
   double tokens = 0;  // 0: the time itself is the result
   OpCost cost{};
+  double read = 0;  // bytes/s that memory gave just before; 0: not measured
 };
 
 struct ReportRow {
@@ -43,8 +44,9 @@ struct Report {
 enum class ReportFormat { kMarkdown, kCsv, kJson };
 std::optional<ReportFormat> report_format_from_name(std::string_view name);  // md, csv, json
 
-// Median, least and largest of each row's result (tok/s or s), and the median's share of the limit that was
-// measured with as many threads: of reading or copying memory, or of the f32 and the faster bf16 arithmetic.
+// Median, least and largest of each row's result (tok/s or s), and its share of the limit with as many
+// threads: the median of the shares of memory bandwidth, each of what was measured before its repetition, or
+// the median's share of copying memory, of f32 and of the faster bf16 and int8 arithmetic.
 std::string to_string(const Report& report, ReportFormat format);
 
 }  // namespace tessera::bench

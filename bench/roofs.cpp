@@ -70,25 +70,15 @@ Buffer uncached_buffer(int threads) {
   return buffer;
 }
 
-void measure_memory(const Cpu& cpu, Roofs* roofs) {
-  auto* read = &read_scalar;
-#if defined(__x86_64__)
-  if (cpu.has(IsaLevel::kAvx2)) read = &roof_read_x86_avx2;
-  if (cpu.has(IsaLevel::kAvx512)) read = &roof_read_x86_avx512;
-#else
-  static_cast<void>(cpu);
-#endif
-  const Buffer from = uncached_buffer(roofs->threads), to = uncached_buffer(roofs->threads);
-  const auto bytes = static_cast<double>(from.size());
-  roofs->read =
-      bytes / best_pass([&] {
-        for_each_piece(from, roofs->threads, [&](std::size_t at) { read(from.data() + at, kPiece); });
-      });
-  roofs->copy = bytes / best_pass([&] {
-                  for_each_piece(from, roofs->threads, [&](std::size_t at) {
-                    std::memcpy(to.data() + at, from.data() + at, kPiece);
-                  });
-                });
+// Bytes a second of work(at), done for every piece of the buffer.
+double measure_pieces(const Buffer& buffer, int threads, const std::function<void(std::size_t at)>& work) {
+  return static_cast<double>(buffer.size()) / best_pass([&] { for_each_piece(buffer, threads, work); });
+}
+
+double measure_copy(int threads) {
+  const Buffer from = uncached_buffer(threads), to = uncached_buffer(threads);
+  return measure_pieces(from, threads,
+                        [&](std::size_t at) { std::memcpy(to.data() + at, from.data() + at, kPiece); });
 }
 
 }  // namespace
@@ -102,10 +92,23 @@ std::size_t uncached_bytes() {
   return std::clamp(4 * (kibibytes << 10), kLeast, kMost);
 }
 
+double measure_read(const Cpu& cpu, int threads) {
+  auto* read = &read_scalar;
+#if defined(__x86_64__)
+  if (cpu.has(IsaLevel::kAvx2)) read = &roof_read_x86_avx2;
+  if (cpu.has(IsaLevel::kAvx512)) read = &roof_read_x86_avx512;
+#else
+  static_cast<void>(cpu);
+#endif
+  const Buffer buffer = uncached_buffer(threads);
+  return measure_pieces(buffer, threads, [&](std::size_t at) { read(buffer.data() + at, kPiece); });
+}
+
 Roofs measure_roofs(const Cpu& cpu, int threads) {
   Roofs roofs;
   roofs.threads = threads;
-  measure_memory(cpu, &roofs);
+  roofs.read = measure_read(cpu, threads);
+  roofs.copy = measure_copy(threads);
 #if defined(__x86_64__)
   struct Unit {
     IsaLevel level;

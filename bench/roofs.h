@@ -23,12 +23,16 @@ struct Roofs {
   double int8_tile = 0;  // op/s: tdpbssd
   double bf16_tile = 0;  // FLOP/s: tdpbf16ps
 
-  // The faster of the two ways to multiply bf16.
+  // The faster of the two ways to multiply.
   double bf16() const { return bf16_tile > bf16_dot ? bf16_tile : bf16_dot; }
+  double int8() const { return int8_tile > int8_dot ? int8_tile : int8_dot; }
 };
 
 // Levels that `cpu` lacks, or that TESSERA_ISA hides from it, are not measured.
 Roofs measure_roofs(const Cpu& cpu, int threads);
+
+// Roofs::read alone.
+double measure_read(const Cpu& cpu, int threads);
 
 // A buffer of this size cannot stay in any cache: four times the last level, 256 MiB to 1 GiB.
 std::size_t uncached_bytes();

@@ -12,6 +12,7 @@ constexpr std::string_view folder_of(std::string_view path) {
 // Inside an included list, __FILE__ is that list: the folder's name need not be repeated.
 #define TESSERA_KERNEL(level, function, ...) {folder_of(__FILE__), #function, IsaLevel::level},
 constexpr KernelListing kTable[] = {
+#include "ops/append_rows/kernels.inc"
 #include "ops/attention/kernels.inc"
 #include "ops/gelu/kernels.inc"
 #include "ops/layer_norm/kernels.inc"

@@ -9,6 +9,7 @@
 
 #include <array>
 #include <cstdint>
+#include <initializer_list>
 #include <vector>
 
 #include "tensor/api.h"
@@ -20,7 +21,7 @@ namespace tessera::ops {
 
 // ---- views: other readings of the same memory, no step of the plan ----
 
-// x must be dense; the element count stays.
+// The element count stays. x is dense, or only its last extent is split.
 TESSERA_API Tensor reshape(Graph& g, Tensor x, const Shape& shape);
 // Indices [begin, end) of one extent; axis counts from 0.
 TESSERA_API Tensor slice(Graph& g, Tensor x, int axis, std::int64_t begin, std::int64_t end);
@@ -87,6 +88,9 @@ TESSERA_API Tensor top_k(Graph& g, const Operand& x, std::int64_t k);
 TESSERA_API Tensor matmul(Graph& g, const Operand& x, const Operand& w);
 // y = x w^T + bias, bias f32 [N].
 TESSERA_API Tensor matmul(Graph& g, const Operand& x, const Operand& w, const Operand& bias);
+// The products of x with each of the weights. Those of one format that follow one another are one step, and
+// then slices of its value.
+TESSERA_API std::vector<Tensor> matmul_each(Graph& g, const Operand& x, std::initializer_list<Operand> weights);
 // Convolution whose kernel covers its whole input: patches [P, c*t*h*w], w [N, c, t, h, w] as in a file or
 // packed by pack_weight, bias [N] -> [P, N]. A step named matmul.
 TESSERA_API Tensor patch_embed(Graph& g, const Operand& patches, const TensorView& w, const Operand& bias);

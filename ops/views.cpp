@@ -1,16 +1,39 @@
+#include <algorithm>
+
 #include "ops/op_util.h"
 #include "ops/ops.h"
 
 namespace tessera::ops {
 
-Tensor reshape(Graph& g, Tensor x, const Shape& shape) {
-  const TensorDesc& desc = g.desc(x);
-  if (!desc.is_dense() || desc.shape.elements() != shape.elements()) {
-    throw Error(ErrorCode::kUsage, "", "reshape",
-                "cannot read " + describe(desc) + " as " + shape.to_string() +
-                    (desc.is_dense() ? "" : ": it is not dense"));
+namespace {
+
+// `desc` with its last extent split as `shape` says; false where that is not all that `shape` does.
+bool split_last(TensorDesc& desc, const Shape& shape) {
+  const auto dims = desc.shape.dims(), wanted = shape.dims();
+  const std::size_t kept = dims.size() - 1;
+  if (desc.layout != 0 || wanted.size() < dims.size() ||
+      !std::equal(dims.begin(), dims.end() - 1, wanted.begin())) {
+    return false;
   }
-  return g.view(x, TensorDesc::dense(desc.dtype, shape), 0);
+  const Strides dense = dense_strides(desc.dtype, shape);
+  std::copy(dense.begin() + static_cast<std::ptrdiff_t>(kept), dense.end(),
+            desc.strides.begin() + static_cast<std::ptrdiff_t>(kept));
+  desc.shape = shape;
+  return true;
+}
+
+}  // namespace
+
+Tensor reshape(Graph& g, Tensor x, const Shape& shape) {
+  TensorDesc desc = g.desc(x);
+  const bool dense = desc.is_dense();
+  if (desc.shape.elements() == shape.elements()) {
+    if (dense) return g.view(x, TensorDesc::dense(desc.dtype, shape), 0);
+    if (split_last(desc, shape)) return g.view(x, desc, 0);
+  }
+  throw Error(ErrorCode::kUsage, "", "reshape",
+              "cannot read " + describe(desc) + " as " + shape.to_string() +
+                  (dense ? "" : ": it is not dense, only its last extent can be split"));
 }
 
 Tensor slice(Graph& g, Tensor x, int axis, std::int64_t begin, std::int64_t end) {

@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <chrono>
 #include <string>
+#include <utility>
 
 #include "tensor/error.h"
 #include "tensor/threads.h"
@@ -17,6 +18,12 @@ namespace {
 constexpr std::int64_t kPiecesPerThread = 8;
 // Arithmetic of a piece at most: a few milliseconds at 100 GFLOP/s, so that a cancelled run ends soon.
 constexpr double kPieceFlops = 2.5e8;
+
+// Steps below both run one after the other on one thread where several follow each other: a few microseconds
+// each, less than it takes to meet at a barrier and to fetch what the other threads wrote.
+constexpr double kSmallBytes = 1 << 17, kSmallFlops = 1 << 18;
+
+bool is_small(const Step& step) { return step.cost.bytes <= kSmallBytes && step.cost.flops <= kSmallFlops; }
 
 // Tasks that a thread takes at once.
 std::int64_t piece_tasks(const Step& step, int team) {
@@ -44,6 +51,7 @@ struct Executor::Work {
   std::vector<KernelArgs> args;    // one a step
   std::vector<SlotUse> slot_uses;  // views that a run has to fill in
   std::vector<TensorView> outputs;
+  std::vector<std::size_t> ends;  // for each step: where the steps end that go with it, from it on
   std::unique_ptr<std::atomic<std::int64_t>[]> next_task;  // one a step
 
   std::byte* resolve(const Place& place, std::byte* arena, TensorView* view) {
@@ -87,6 +95,12 @@ void Executor::prepare(std::shared_ptr<const Plan> plan) {
     place(step.output, args.output);
   }
   for (const PlacedTensor& output : plan->outputs()) place(output, work->outputs.emplace_back());
+  const std::span<const Step> steps = plan->steps();
+  work->ends.resize(steps.size());
+  for (std::size_t i = steps.size(); i-- > 0;) {
+    const bool together = i + 1 < steps.size() && is_small(steps[i]) && is_small(steps[i + 1]);
+    work->ends[i] = together ? work->ends[i + 1] : i + 1;
+  }
   work_ = std::move(work);
   plan_ = std::move(plan);
 }
@@ -114,23 +128,39 @@ RunStatus Executor::run(std::span<void* const> slots, const RunOptions& options)
     std::byte* workspace =
         workspaces + static_cast<std::size_t>(thread) * plan_->workspace_bytes_per_thread();
     auto cancelled = [&] { return options.cancel && options.cancel->load(std::memory_order_relaxed); };
-    for (std::size_t i = 0; i < steps.size(); ++i) {
+    // The pieces of step i that `take` gives, until there are none.
+    auto work_on = [&](std::size_t i, auto take) {
       const OpPlan& plan = steps[i].plan;
       KernelArgs args = work.args[i];
       args.workspace = workspace;
       const std::int64_t grain = piece_tasks(steps[i], team);
       const std::int64_t begin_ns = options.observer ? now_ns() : 0;
       while (!cancelled()) {
-        const std::int64_t begin = work.next_task[i].fetch_add(grain, std::memory_order_relaxed);
+        const std::int64_t begin = take(grain);
         if (begin >= plan.tasks) break;
         plan.run(args, begin, std::min(begin + grain, plan.tasks));
       }
       if (options.observer) options.observer->thread_worked(static_cast<int>(i), thread, begin_ns, now_ns());
+    };
+    auto step_done = [&](std::size_t i) {
+      const KernelArgs& args = work.args[i];
+      options.observer->step_done(static_cast<int>(i), {args.inputs, steps[i].inputs.size()}, args.output);
+    };
+    for (std::size_t i = 0, end = 0; i < steps.size(); i = end) {
+      end = work.ends[i];
+      std::atomic<std::int64_t>& next = work.next_task[i];
+      if (end == i + 1) {
+        work_on(i, [&](std::int64_t grain) { return next.fetch_add(grain, std::memory_order_relaxed); });
+      } else if (next.fetch_add(1, std::memory_order_relaxed) == 0) {
+        for (std::size_t small = i; small < end; ++small) {
+          std::int64_t task = 0;
+          work_on(small, [&](std::int64_t grain) { return std::exchange(task, task + grain); });
+          if (options.observer) step_done(small);
+        }
+      }
 #pragma omp barrier
-      if (options.observer) {
-        if (thread == 0)
-          options.observer->step_done(static_cast<int>(i), {args.inputs, steps[i].inputs.size()},
-                                      args.output);
+      if (options.observer && end == i + 1) {
+        if (thread == 0) step_done(i);
 #pragma omp barrier
       }
     }

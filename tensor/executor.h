@@ -19,11 +19,13 @@ class TESSERA_API StepObserver {
   virtual ~StepObserver() = default;
   // Before the first step, from the caller's thread; may allocate.
   virtual void run_begins(const Plan&, int /*threads*/) {}
-  // Thread `thread` spent [begin_ns, end_ns) of the monotonic clock on its share of the step.
+  // Thread `thread` spent [begin_ns, end_ns) of the monotonic clock on its share of the step. Small steps
+  // that follow each other are one thread's alone: only it calls, for this and for step_done.
   virtual void thread_worked(int /*step*/, int /*thread*/, std::int64_t /*begin_ns*/,
                              std::int64_t /*end_ns*/) noexcept {}
-  // All threads have ended the step and wait; later steps may overwrite all that is seen here. An input that
-  // shares its memory with `output` was overwritten by this one: ops say which they allow (OpPlan).
+  // No thread works on the step any more, nor yet on a later one; these may overwrite all that is seen here.
+  // An input that shares its memory with `output` was overwritten by this one: ops say which they allow
+  // (OpPlan).
   virtual void step_done(int /*step*/, std::span<const TensorView> /*inputs*/,
                          const TensorView& /*output*/) noexcept {}
 };

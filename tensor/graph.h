@@ -67,9 +67,13 @@ class TESSERA_API Graph {
   // Appends an op. Params is trivially copyable, at most kMaxParamsBytes, without padding (its bytes are
   // part of the structural hash). Throws what OpDef::infer throws.
   template <typename Params>
-  Tensor append(const OpDef& op, std::initializer_list<Operand> inputs, const Params& params) {
+  Tensor append(const OpDef& op, std::span<const Operand> inputs, const Params& params) {
     static_assert(std::is_trivially_copyable_v<Params> && sizeof(Params) <= kMaxParamsBytes);
-    return append_op(op, {inputs.begin(), inputs.size()}, &params, sizeof params);
+    return append_op(op, inputs, &params, sizeof params);
+  }
+  template <typename Params>
+  Tensor append(const OpDef& op, std::initializer_list<Operand> inputs, const Params& params) {
+    return append(op, std::span(inputs.begin(), inputs.size()), params);
   }
   Tensor append(const OpDef& op, std::initializer_list<Operand> inputs) {
     return append_op(op, {inputs.begin(), inputs.size()}, nullptr, 0);

@@ -60,6 +60,7 @@ int run(int argc, char** argv) {
   bench::add_move_rows(setup);
   bench::add_pack_rows(setup);
   bench::add_quantize_rows(setup);
+  bench::add_graph_rows(setup);
   benchmark::RunSpecifiedBenchmarks();
   benchmark::Shutdown();
   return 0;

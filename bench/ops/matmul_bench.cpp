@@ -1,4 +1,5 @@
 #include "bench/ops/op_bench.h"
+#include "ops/quantize_rows/quantize_rows.h"
 
 namespace tessera::bench {
 
@@ -25,6 +26,9 @@ void add_matmul_rows(const Setup& setup) {
       }
     }
   }
+  add_row(setup, {.name = "quantize_rows/512x9728", .build = [](Graph& g, Operands& o) {
+                    return ops::quantize_rows(g, g.constant(o.normal(DType::kF32, {512, 9728})));
+                  }});
   // With bias: fc1 of the vision tower on one picture of 512 x 512.
   add_row(setup, {.name = "matmul_bias/bf16/rows:1024/4096x1024",
                   .build =

@@ -71,6 +71,8 @@ void add_row(const Setup& setup, const OpRow& row);
 
 void add_attention_rows(const Setup& setup);
 void add_elementwise_rows(const Setup& setup);
+// What a decoded token costs before its first step: the graph, and its plan from the cache.
+void add_graph_rows(const Setup& setup);
 void add_matmul_rows(const Setup& setup);
 void add_move_rows(const Setup& setup);
 void add_normalize_rows(const Setup& setup);

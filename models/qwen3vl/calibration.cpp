@@ -48,22 +48,25 @@ class Calibrator::Observer : public StepObserver {
   void count_head(bool yes) { count_head_ = yes; }
 
   void run_begins(const Plan& plan, int) override {
-    steps_.assign(plan.steps().size(), nullptr);
+    steps_.assign(plan.steps().size(), {});
     for (std::size_t i = 0; i < steps_.size(); ++i) {
       const Step& step = plan.steps()[i];
       if (std::string_view(step.op->name) != "matmul") continue;
-      const std::byte* const weight = step.inputs[1].place.data;
-      const auto name = names_.find(weight);
-      if (name == names_.end() || (weight == head_ && !count_head_)) continue;
-      Sums& sums = sums_[name->second];
-      sums.squares.resize(static_cast<std::size_t>(step.inputs[0].desc.shape.back()));
-      steps_[i] = &sums;
+      for (const PlacedTensor& input : std::span(step.inputs).subspan(1)) {
+        const std::byte* const weight = input.place.data;
+        const auto name = names_.find(weight);
+        if (name == names_.end() || (weight == head_ && !count_head_)) continue;
+        Sums& sums = sums_[name->second];
+        sums.squares.resize(static_cast<std::size_t>(step.inputs[0].desc.shape.back()));
+        steps_[i].push_back(&sums);
+      }
     }
   }
 
   void step_done(int step, std::span<const TensorView> inputs, const TensorView&) noexcept override {
-    if (Sums* const sums = steps_[static_cast<std::size_t>(step)])
+    for (Sums* const sums : steps_[static_cast<std::size_t>(step)]) {
       sums->add(inputs[0].as<float>(), inputs[0].shape.rows());
+    }
   }
 
   const std::map<std::string, Sums>& sums() const { return sums_; }
@@ -73,7 +76,8 @@ class Calibrator::Observer : public StepObserver {
   bool count_head_ = true;
   std::unordered_map<const std::byte*, std::string> names_;
   std::map<std::string, Sums> sums_;
-  std::vector<Sums*> steps_;  // of the run's plan; null for steps that are no product with a named matrix
+  // Of the run's plan: for each step the named matrices that its input is multiplied with.
+  std::vector<std::vector<Sums*>> steps_;
 };
 
 Calibrator::Calibrator(std::shared_ptr<const Model> model, const SessionOptions& options)

@@ -2,6 +2,7 @@
 
 #include <cmath>
 #include <string>
+#include <vector>
 
 #include "ops/ops.h"
 
@@ -21,9 +22,10 @@ Tensor self_attention(Graph& g, const DecoderLayerWeights& w, const TextConfig& 
                       const TextInputs& in, Tensor rope_angles, Tensor x) {
   const Graph::Scope scope(g, "self_attn");
   const std::int64_t d = c.head_dim;
-  Tensor q = split_heads(g, matmul(g, x, w.q_proj), d);  // [T, H, d]
-  Tensor k = split_heads(g, matmul(g, x, w.k_proj), d);  // [T, G, d]
-  Tensor v = split_heads(g, matmul(g, x, w.v_proj), d);
+  const std::vector<Tensor> qkv = matmul_each(g, x, {w.q_proj, w.k_proj, w.v_proj});
+  Tensor q = split_heads(g, qkv[0], d);  // [T, H, d]
+  Tensor k = split_heads(g, qkv[1], d);  // [T, G, d]
+  const Tensor v = split_heads(g, qkv[2], d);
   q = rope(g, rms_norm(g, q, w.q_norm, {.eps = c.rms_norm_eps}), rope_angles);
   k = rope(g, rms_norm(g, k, w.k_norm, {.eps = c.rms_norm_eps}), rope_angles);
   const Tensor keys = append_rows(g, cache.keys, k, in.past);  // [C, G, d]
@@ -35,7 +37,8 @@ Tensor self_attention(Graph& g, const DecoderLayerWeights& w, const TextConfig& 
 
 Tensor mlp(Graph& g, const DecoderLayerWeights& w, Tensor x) {
   const Graph::Scope scope(g, "mlp");
-  return matmul(g, silu_mul(g, matmul(g, x, w.gate_proj), matmul(g, x, w.up_proj)), w.down_proj);
+  const std::vector<Tensor> h = matmul_each(g, x, {w.gate_proj, w.up_proj});
+  return matmul(g, silu_mul(g, h[0], h[1]), w.down_proj);
 }
 
 }  // namespace

@@ -28,10 +28,6 @@ namespace tessera::ops {
 
 inline constexpr int kPanelColumns = 16;
 
-// The largest tile. A tile's inputs, kBlockDepth deep, stay in the second-level cache; wider tiles copy their
-// inputs less often, narrower ones give every thread something to do.
-inline constexpr std::int64_t kTileRows = 144, kTileColumns = 128;
-
 struct MatmulTile {
   const void* x;      // floats or ActivationGroups
   const void* w;      // the tile's first row or panel
@@ -49,37 +45,65 @@ struct MatmulExtents {
 
 // Whether a kernel serves a product of these extents.
 constexpr bool takes_all(const MatmulExtents&) { return true; }
+constexpr bool takes_one(const MatmulExtents& product) { return product.rows == 1; }
+constexpr bool takes_several(const MatmulExtents& product) { return product.rows > 1; }
 // Not one row; and only where OpenBLAS chose kernels that give a row the same bits wherever it stands: those
 // for Skylake-X and its successors. Its Haswell and Zen kernels (0.3.21) round a row by its index modulo 12.
 bool blas_takes(const MatmulExtents& product);
 
-// What a kernel needs as workspace for tiles of up to these extents.
+// How a kernel wants its product cut: the largest tile, a multiple of kPanelColumns wide (a step may cut
+// narrower ones to give every thread something to do), and the bytes of workspace for tiles of some extents.
+struct MatmulTiling {
+  std::int64_t rows, columns;
+  std::size_t (*workspace)(const MatmulExtents&);
+};
+
 constexpr std::size_t no_workspace(const MatmulExtents&) { return 0; }
+inline constexpr MatmulTiling kPlainTiles{144, 128, no_workspace};
 
 // Scalar references of block formats: one column, decoded.
 constexpr std::size_t column_workspace(const MatmulExtents& e) {
   return static_cast<std::size_t>(e.k) * sizeof(float);
 }
+inline constexpr MatmulTiling kColumnTiles{144, 128, column_workspace};
 
 // Panels: rows of x are copied in blocks of kBlockDepth inputs, kBlockStride floats apart: 17 cache lines,
-// so that rows do not fall onto the same sets of the cache however x is laid out.
+// so that rows do not fall onto the same sets of the cache however x is laid out. The copy stays in the
+// second-level cache.
 inline constexpr std::int64_t kBlockDepth = 256, kBlockStride = kBlockDepth + 16;
 constexpr std::size_t panel_workspace(const MatmulExtents& e) {
   return static_cast<std::size_t>(e.rows * kBlockStride) * sizeof(float);
 }
+inline constexpr MatmulTiling kPanelTiles{144, 128, panel_workspace};
 
 // OpenBLAS: the last rows of x, padded to kBlasRows, and their outputs. OpenBLAS rounds a row as its call's
 // number of rows demands; multiples of kBlasRows, and narrow tiles in calls of exactly so many, make it
 // always the same: its Skylake-X kernels take 4 rows at a time, and those for small matrices stop at 1200
 // outputs.
 inline constexpr std::int64_t kBlasRows = 48, kBlasColumns = 64;
-static_assert(kTileRows % kBlasRows == 0);
 constexpr std::size_t blas_workspace(const MatmulExtents& e) {
   return static_cast<std::size_t>(kBlasRows * (e.k + e.columns)) * sizeof(float);
 }
+inline constexpr MatmulTiling kBlasTiles{144, 128, blas_workspace};
+static_assert(kBlasTiles.rows % kBlasRows == 0);
 
-#define TESSERA_KERNEL(level, function, format, takes, workspace) \
-  void function(const MatmulTile& tile) noexcept;
+// Block panels with vectors: a slab of kSlabColumns columns of codes unpacked kSlabDepth deep, 16 KiB that
+// stay in the first-level cache, with their scales; the sums of the tile, and the groups of its rows as deep
+// as the slab, rearranged, which stay in the second-level cache. Rows are taken in blocks whose size divides
+// kSlabRows.
+inline constexpr std::int64_t kSlabColumns = 32, kSlabDepth = 512, kSlabRows = 12;
+constexpr std::size_t slab_workspace(const MatmulExtents& e) {
+  constexpr std::int64_t kGroups = kSlabDepth / kGroupElements;
+  // Beside codes there are at most three numbers of four bytes for each half of a group: a scale (a group
+  // then has two) or a scale and a min; d, the start of sums and d times the sum of the codes.
+  constexpr std::int64_t kNumbers = kGroups * 2 * 3 * 4;
+  const std::int64_t rows = (e.rows + kSlabRows - 1) / kSlabRows * kSlabRows;
+  const std::int64_t columns = (e.columns + kSlabColumns - 1) / kSlabColumns * kSlabColumns;
+  return static_cast<std::size_t>((kSlabColumns + rows) * (kSlabDepth + kNumbers) + rows * columns * 4);
+}
+inline constexpr MatmulTiling kSlabTiles{288, 512, slab_workspace};
+
+#define TESSERA_KERNEL(level, function, format, takes, tiling) void function(const MatmulTile& tile) noexcept;
 #include "ops/matmul/kernels.inc"
 #undef TESSERA_KERNEL
 

@@ -10,9 +10,11 @@
 namespace tessera::ops {
 namespace {
 
+// Inputs of a step: x, the weights, and the bias where there is one, of a single weight.
 struct Params {
-  std::int32_t has_bias;
+  std::int32_t weights, has_bias;
 };
+constexpr int kMaxWeights = kMaxInputs - 1;
 
 // What kernels.inc calls a format.
 struct WeightFormat {
@@ -47,29 +49,30 @@ bool is_quantized(const TensorDesc& x, const TensorDesc& w) {
          x.shape.back() == w.shape[1] / kGroupElements * kGroupDwords;
 }
 
-// How outputs are cut into tasks; it follows from the shapes alone.
+// How outputs are cut into tasks; it follows from the shapes and the kernel alone.
 struct Tiles {
   std::int64_t rows, columns;  // of one tile; the last ones may be smaller
   std::int64_t row_tiles, column_tiles;
 
-  Tiles(std::int64_t total_rows, std::int64_t total_columns) {
-    // Tiles about equally high.
-    const std::int64_t wanted = count(total_rows, count(total_rows, kTileRows));
-    rows = total_rows <= kTileRows ? total_rows : count(wanted, kBlasRows) * kBlasRows;
-    columns = total_rows == 1 ? kTileColumns / 2 : kTileColumns;
+  Tiles(std::int64_t total_rows, std::int64_t total_columns, const MatmulTiling& tiling) {
+    // Tiles about equally high; no narrower than it takes to give several threads something to do.
+    const std::int64_t wanted = count(total_rows, count(total_rows, tiling.rows));
+    rows = total_rows <= tiling.rows ? total_rows : count(wanted, kBlasRows) * kBlasRows;
     row_tiles = count(total_rows, rows);
+    columns = total_rows == 1 ? kOneRowColumns : tiling.columns;
+    while (columns > kFewestColumns && row_tiles * count(total_columns, columns) < kWantedTasks) columns /= 2;
     column_tiles = count(total_columns, columns);
   }
   std::int64_t tasks() const { return row_tiles * column_tiles; }
 
  private:
+  static constexpr std::int64_t kOneRowColumns = 64, kFewestColumns = 128, kWantedTasks = 16;
   static std::int64_t count(std::int64_t total, std::int64_t part) {
     return part > 0 ? (total + part - 1) / part : 0;
   }
 };
 
-TensorDesc infer(const OpArgs& args) {
-  const TensorDesc &x = args.inputs[0], &w = args.inputs[1];
+void check_weight(const TensorDesc& x, const TensorDesc& w) {
   if (!is_weight(w)) {
     reject("w is " + describe(w) + ", expected a matrix of f32, f16 or bf16, or one packed by pack_weight");
   }
@@ -77,39 +80,55 @@ TensorDesc infer(const OpArgs& args) {
     reject("x is " + describe(x) + ", expected dense f32 rows of " + std::to_string(w.shape[1]) + ", for w " +
            describe(w));
   }
-  if (args.get<Params>().has_bias && args.inputs[2] != TensorDesc::dense(DType::kF32, {w.shape[0]})) {
-    reject("bias is " + describe(args.inputs[2]) + ", expected f32[" + std::to_string(w.shape[0]) + "]");
+}
+
+TensorDesc infer(const OpArgs& args) {
+  const TensorDesc& x = args.inputs[0];
+  const auto& params = args.get<Params>();
+  std::int64_t outputs = 0;
+  for (const TensorDesc& w : args.inputs.subspan(1, static_cast<std::size_t>(params.weights))) {
+    check_weight(x, w);
+    outputs += w.shape[0];
+  }
+  if (params.has_bias && args.inputs.back() != TensorDesc::dense(DType::kF32, {outputs})) {
+    reject("bias is " + describe(args.inputs.back()) + ", expected f32[" + std::to_string(outputs) + "]");
   }
   std::array<std::int64_t, kMaxRank> dims{};
   std::copy(x.shape.dims().begin(), x.shape.dims().end(), dims.begin());
   const auto rank = static_cast<std::size_t>(x.shape.rank());
-  dims[rank - 1] = w.shape[0];
+  dims[rank - 1] = outputs;
   return TensorDesc::dense(DType::kF32, Shape(std::span<const std::int64_t>(dims.data(), rank)));
 }
 
-template <auto kernel>
+template <auto kernel, const MatmulTiling& tiling>
 void run(const KernelArgs& args, std::int64_t begin, std::int64_t end) noexcept {
-  const TensorView &x = args.inputs[0], &w = args.inputs[1], &y = args.output;
-  const float* bias = args.get<Params>().has_bias ? args.inputs[2].as<float>() : nullptr;
-  const std::int64_t rows = x.shape.rows(), n = w.shape[0], k = w.shape[1], w_stride = weight_stride(w);
-  const std::int64_t w_rows = w.layout ? kPanelColumns : 1;
-  const std::int64_t x_stride = has_blocks(w) ? k / kGroupElements : k;
-  const Tiles tiles(rows, n);
-  for (std::int64_t task = begin; task < end; ++task) {
-    // Neighbours share their columns, so threads meet in the same weights.
-    const std::int64_t row = task % tiles.row_tiles * tiles.rows;
-    const std::int64_t column = task / tiles.row_tiles * tiles.columns;
-    kernel({.x = x.as<std::uint32_t>() + row * x.shape.back(),
-            .w = w.data + column / w_rows * w_stride,
-            .bias = bias ? bias + column : nullptr,
-            .y = y.as<float>() + row * n + column,
-            .workspace = args.workspace,
-            .x_stride = x_stride,
-            .y_stride = n,
-            .w_stride = w_stride,
-            .rows = std::min(tiles.rows, rows - row),
-            .columns = std::min(tiles.columns, n - column),
-            .k = k});
+  const TensorView &x = args.inputs[0], &y = args.output;
+  const auto& params = args.get<Params>();
+  const std::int64_t rows = x.shape.rows(), y_stride = y.shape.back();
+  std::int64_t first_task = 0, first_column = 0;
+  for (const TensorView& w : std::span(args.inputs + 1, static_cast<std::size_t>(params.weights))) {
+    const std::int64_t n = w.shape[0], k = w.shape[1], w_stride = weight_stride(w);
+    const std::int64_t w_rows = w.layout ? kPanelColumns : 1;
+    const Tiles tiles(rows, n, tiling);
+    const std::int64_t last = std::min(end - first_task, tiles.tasks());
+    for (std::int64_t task = std::max<std::int64_t>(begin - first_task, 0); task < last; ++task) {
+      // Neighbours share their columns, so threads meet in the same weights.
+      const std::int64_t row = task % tiles.row_tiles * tiles.rows;
+      const std::int64_t column = task / tiles.row_tiles * tiles.columns;
+      kernel({.x = x.as<std::uint32_t>() + row * x.shape.back(),
+              .w = w.data + column / w_rows * w_stride,
+              .bias = params.has_bias ? args.inputs[2].as<float>() + column : nullptr,
+              .y = y.as<float>() + row * y_stride + first_column + column,
+              .workspace = args.workspace,
+              .x_stride = has_blocks(w) ? k / kGroupElements : k,
+              .y_stride = y_stride,
+              .w_stride = w_stride,
+              .rows = std::min(tiles.rows, rows - row),
+              .columns = std::min(tiles.columns, n - column),
+              .k = k});
+    }
+    first_task += tiles.tasks();
+    first_column += n;
   }
 }
 
@@ -117,45 +136,54 @@ struct MatmulKernel {
   IsaLevel level;
   WeightFormat format;
   bool (*takes)(const MatmulExtents&);
-  std::size_t (*workspace)(const MatmulExtents&);
+  const MatmulTiling& tiling;
   const char* name;
   KernelFn run;
 };
 
 constexpr MatmulKernel kKernels[] = {
-#define TESSERA_KERNEL(level, function, format, takes, workspace) \
-  {IsaLevel::level, format, takes, workspace, #function, run<function>},
+#define TESSERA_KERNEL(level, function, format, takes, tiling) \
+  {IsaLevel::level, format, takes, tiling, #function, run<function, tiling>},
 #include "ops/matmul/kernels.inc"
 #undef TESSERA_KERNEL
 };
 
 OpPlan plan(const OpArgs& args, const Cpu& cpu) {
-  const TensorDesc& w = args.inputs[1];
-  const MatmulExtents product{args.inputs[0].shape.rows(), w.shape[0], w.shape[1]};
+  const auto weights = args.inputs.subspan(1, static_cast<std::size_t>(args.get<Params>().weights));
+  const MatmulExtents product{args.inputs[0].shape.rows(), weights[0].shape[0], weights[0].shape[1]};
   const MatmulKernel& kernel = *std::find_if(std::begin(kKernels), std::end(kKernels), [&](const auto& row) {
-    return cpu.has(row.level) && row.format == format_of(w) && row.takes(product);
+    return cpu.has(row.level) && row.format == format_of(weights[0]) && row.takes(product);
   });
-  const Tiles tiles(product.rows, product.columns);
-  return {.run = kernel.run,
-          .kernel = kernel.name,
-          .tasks = tiles.tasks(),
-          .workspace_bytes = kernel.workspace({tiles.rows, tiles.columns, product.k})};
+  OpPlan plan{.run = kernel.run, .kernel = kernel.name, .tasks = 0};
+  for (const TensorDesc& w : weights) {
+    const Tiles tiles(product.rows, w.shape[0], kernel.tiling);
+    plan.tasks += tiles.tasks();
+    plan.workspace_bytes =
+        std::max(plan.workspace_bytes, kernel.tiling.workspace({tiles.rows, tiles.columns, product.k}));
+  }
+  return plan;
 }
 
 OpCost cost(const OpArgs& args) {
-  const TensorDesc &x = args.inputs[0], &w = args.inputs[1];
+  const TensorDesc& x = args.inputs[0];
   const auto rows = static_cast<double>(x.shape.rows());
-  const auto n = static_cast<double>(w.shape[0]), k = static_cast<double>(w.shape[1]);
-  return {
-      .bytes = static_cast<double>(weight_bytes(w)) + 4 * rows * (n + static_cast<double>(x.shape.back())),
-      .flops = 2 * rows * n * k};
+  OpCost cost{.bytes = 4 * rows * static_cast<double>(args.output.shape.back() + x.shape.back())};
+  for (const TensorDesc& w : args.inputs.subspan(1, static_cast<std::size_t>(args.get<Params>().weights))) {
+    cost.bytes += static_cast<double>(weight_bytes(w));
+    cost.flops += 2 * rows * static_cast<double>(w.shape.elements());
+  }
+  return cost;
 }
 
 constexpr OpDef kMatmul{"matmul", infer, plan, cost};
 
+const TensorDesc& desc_of(const Graph& g, const Operand& x) {
+  return x.view() ? *x.view() : g.desc(x.tensor());
+}
+
 // x in the form that kernels for w read. What does not fit stays, for infer to say so.
 Tensor input(Graph& g, const Operand& x, const Operand& w) {
-  const TensorDesc weight = w.view() ? *w.view() : g.desc(w.tensor());
+  const TensorDesc weight = desc_of(g, w);
   const Tensor value = x.view() ? g.constant(*x.view()) : x.tensor();
   const bool quantize = is_weight(weight) && has_blocks(weight) && fits(g.desc(value), weight);
   return quantize ? quantize_rows(g, value) : value;
@@ -164,11 +192,34 @@ Tensor input(Graph& g, const Operand& x, const Operand& w) {
 }  // namespace
 
 Tensor matmul(Graph& g, const Operand& x, const Operand& w) {
-  return g.append(kMatmul, {input(g, x, w), w}, Params{0});
+  return g.append(kMatmul, {input(g, x, w), w}, Params{1, 0});
 }
 
 Tensor matmul(Graph& g, const Operand& x, const Operand& w, const Operand& bias) {
-  return g.append(kMatmul, {input(g, x, w), w, bias}, Params{1});
+  return g.append(kMatmul, {input(g, x, w), w, bias}, Params{1, 1});
+}
+
+std::vector<Tensor> matmul_each(Graph& g, const Operand& x, std::initializer_list<Operand> weights) {
+  const Tensor value = x.view() ? g.constant(*x.view()) : x.tensor();
+  std::vector<Tensor> products;
+  while (products.size() < weights.size()) {
+    const std::span rest = std::span(weights.begin(), weights.size()).subspan(products.size());
+    const WeightFormat format = format_of(desc_of(g, rest[0]));
+    std::vector<Operand> inputs{input(g, value, rest[0])};
+    while (inputs.size() <= std::min<std::size_t>(rest.size(), kMaxWeights) &&
+           format_of(desc_of(g, rest[inputs.size() - 1])) == format) {
+      inputs.push_back(rest[inputs.size() - 1]);
+    }
+    const auto count = static_cast<std::int32_t>(inputs.size() - 1);
+    const Tensor all = g.append(kMatmul, inputs, Params{count, 0});
+    std::int64_t column = 0;
+    for (const Operand& w : rest.first(static_cast<std::size_t>(count))) {
+      const std::int64_t end = column + desc_of(g, w).shape[0];
+      products.push_back(count == 1 ? all : slice(g, all, g.shape(all).rank() - 1, column, end));
+      column = end;
+    }
+  }
+  return products;
 }
 
 }  // namespace tessera::ops

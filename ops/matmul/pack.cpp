@@ -153,7 +153,7 @@ TensorView pack_weight(const TensorView& w, std::byte* memory, const PackOptions
 PackedWeight pack_weight(const TensorView& w, int threads) {
   const std::size_t bytes = packed_bytes(w);
   if (bytes == 0) return {TensorView(packed_desc(w), w.data), {}};
-  PackedWeight packed{{}, Buffer::allocate(bytes)};
+  PackedWeight packed{{}, Buffer::allocate(bytes, Pages::kHuge)};
   packed.view = pack_weight(w, packed.memory.data(), {.threads = threads});
   return packed;
 }

@@ -15,12 +15,14 @@ struct Quads {
   static Quads load(const std::uint8_t* p) {
     return {_mm256_loadu_si256(reinterpret_cast<const __m256i*>(p))};
   }
+  void store(std::uint8_t* p) const { _mm256_storeu_si256(reinterpret_cast<__m256i*>(p), v); }
   // The same four signed bytes in all lanes.
   static Quads all(const std::int8_t* four) {
     int quad;
     __builtin_memcpy(&quad, four, 4);
     return {_mm256_set1_epi32(quad)};
   }
+  static Quads all(const std::int32_t* four) { return {_mm256_set1_epi32(*four)}; }
   static Quads all_bytes(int byte) { return {_mm256_set1_epi8(static_cast<char>(byte))}; }
   // Bits of pairs of bytes move; what crosses into the other byte has to be masked out.
   template <int kBits>
@@ -48,6 +50,13 @@ struct I32 {
   F32 to_f32() const { return {_mm256_cvtepi32_ps(v)}; }
 };
 
+inline I32 add_words(I32 sum, __m256i words) {
+  sum.v = _mm256_add_epi32(sum.v, _mm256_madd_epi16(words, _mm256_set1_epi16(1)));
+  // Now: g++ 12 would put the products on the stack, and add them up at the end.
+  asm("" : "+x"(sum.v));
+  return sum;
+}
+
 // Adds sum_j w[j] x[j] over quads of kStep quads: w codes in 0 .. kLargest less kTaken, x in -127 .. 127.
 // Products are summed in words as long as their sums fit.
 template <int kLargest>
@@ -59,7 +68,7 @@ struct Dots {
   static I32 add(I32 sum, const Weight (&w)[kStep], const Quads (&x)[kStep]) {
     __m256i words = _mm256_maddubs_epi16(w[0].v, x[0].v);
     for (int j = 1; j < kStep; ++j) words = _mm256_add_epi16(words, _mm256_maddubs_epi16(w[j].v, x[j].v));
-    return {_mm256_add_epi32(sum.v, _mm256_madd_epi16(words, _mm256_set1_epi16(1)))};
+    return add_words(sum, words);
   }
 };
 
@@ -76,7 +85,7 @@ struct Dots<255> {
   }
   static I32 add(I32 sum, const Weight (&w)[1], const Quads (&x)[1]) {
     const __m256i words = _mm256_maddubs_epi16(w[0].magnitude, _mm256_sign_epi8(x[0].v, w[0].q));
-    return {_mm256_add_epi32(sum.v, _mm256_madd_epi16(words, _mm256_set1_epi16(1)))};
+    return add_words(sum, words);
   }
 };
 

@@ -9,11 +9,13 @@ struct Quads {
   __m512i v;
 
   static Quads load(const std::uint8_t* p) { return {_mm512_loadu_si512(p)}; }
+  void store(std::uint8_t* p) const { _mm512_storeu_si512(p, v); }
   static Quads all(const std::int8_t* four) {
     int quad;
     __builtin_memcpy(&quad, four, 4);
     return {_mm512_set1_epi32(quad)};
   }
+  static Quads all(const std::int32_t* four) { return {_mm512_set1_epi32(*four)}; }
   static Quads all_bytes(int byte) { return {_mm512_set1_epi8(static_cast<char>(byte))}; }
   template <int kBits>
   Quads shifted_right() const {

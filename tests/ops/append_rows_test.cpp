@@ -92,6 +92,45 @@ TEST(AppendRows, WritesBlocks) {
   }
 }
 
+// The bytes of a cache of one row on this level, behind them some that must stay.
+std::vector<std::byte> bytes_on(const Cpu& cpu, DType type, const std::vector<float>& x) {
+  const auto n = static_cast<std::int64_t>(x.size());
+  std::vector<std::byte> cache(static_cast<std::size_t>(dense_bytes(type, {n})) + 8, std::byte{0x5A});
+  const std::vector<std::int32_t> past{0};
+  run<std::int32_t>(
+      [&](Graph& g) {
+        ops::append_rows(g, TensorView(type, {1, 1, n}, cache.data()), view(x, {1, 1, n}), view(past, {1}));
+        return g.constant(view(past, {1}));
+      },
+      cpu);
+  return cache;
+}
+
+TEST(AppendRows, WritesTheSameBytesOnEveryLevel) {
+  const auto expect_same = [](DType type, const std::vector<float>& x) {
+    for (const Cpu& cpu : cpus()) {
+      SCOPED_TRACE(name(cpu.best()));
+      EXPECT_EQ(bytes_on(cpu, type, x), bytes_on(Cpu::detect().limited_to(IsaLevel::kScalar), type, x))
+          << x.size();
+    }
+  };
+  for (std::int64_t n = 1; n <= 33; ++n) expect_same(DType::kF16, random_floats(n, 1, 1000.0f));
+  for (const float scale : {1e-38f, 1e-30f, 1e-3f, 1.0f, 1e4f, 1e38f}) {
+    expect_same(DType::kQ8_0, random_floats(8 * 32, 2, scale));
+  }
+  // Halves, which go away from zero, and what lies closest to them.
+  std::vector<float> halves(3 * 32, 0.49999997f);
+  for (std::size_t i = 0; i < 64; ++i) halves[i] = static_cast<float>(i) - 31.5f;
+  halves[0] = halves[32] = halves[64] = 127;
+  expect_same(DType::kQ8_0, halves);
+  std::vector<float> ends(5 * 32, 0.0f);
+  ends[33] = -0.0f;
+  ends[64] = std::numeric_limits<float>::denorm_min();
+  ends[96] = -std::numeric_limits<float>::max();
+  ends[128] = std::numeric_limits<float>::min();
+  expect_same(DType::kQ8_0, ends);
+}
+
 TEST(AppendRows, GivesBlocksThatCannotHoldANumberAScaleOfNaN) {
   std::vector<quant::BlockQ8_0> cache(4);
   for (const float bad : {NAN, -NAN, INFINITY, -INFINITY}) {

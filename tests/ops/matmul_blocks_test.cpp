@@ -285,6 +285,39 @@ TEST(MatmulBlocks, QuantizesAgainWhatWasWrittenInBetween) {
   }
 }
 
+TEST(MatmulBlocks, ProductsOfOneFormatAreOneStep) {
+  const auto x = random_floats(3 * 256, 1);
+  std::vector<ops::PackedWeight> packed;
+  for (const auto& [dtype, n] :
+       {std::pair{DType::kQ4_0, 20}, {DType::kQ4_0, 7}, {DType::kQ6_K, 5}, {DType::kQ4_0, 150}}) {
+    const auto w = random_floats(static_cast<std::size_t>(n) * 256, 2 + static_cast<unsigned>(n));
+    packed.push_back(ops::pack_weight(BlockWeight::encoded(dtype, w, n, 256).view(), 1));
+  }
+  Graph g;
+  const auto each = ops::matmul_each(g, view(x, {3, 256}),
+                                     {packed[0].view, packed[1].view, packed[2].view, packed[3].view});
+  ASSERT_EQ(each.size(), packed.size());
+  for (const Tensor& y : each) g.output(y);
+  const Plan plan = Plan::make(g, Cpu::from_environment());
+  std::vector<std::string> names;
+  for (const Step& step : plan.steps()) names.emplace_back(step.op->name);
+  EXPECT_EQ(names, (std::vector<std::string>{"quantize_rows", "matmul", "matmul", "matmul"}));
+  EXPECT_EQ(plan.cost().flops, 4.0 * 3 * 256 + 2.0 * 3 * 256 * (20 + 7 + 5 + 150));
+
+  for (std::size_t i = 0; i < packed.size(); ++i) {
+    const auto together = run([&](Graph& h) {
+      const auto products = ops::matmul_each(
+          h, view(x, {3, 256}), {packed[0].view, packed[1].view, packed[2].view, packed[3].view});
+      return ops::concat(h, products[i], products[i]);
+    });
+    const auto alone = run([&](Graph& h) {
+      const Tensor y = ops::matmul(h, view(x, {3, 256}), packed[i].view);
+      return ops::concat(h, y, y);
+    });
+    EXPECT_EQ(together, alone) << "weight " << i;
+  }
+}
+
 TEST(MatmulBlocks, KeepsLeadingExtents) {
   const BlockWeight w(DType::kQ4_0, 5, 64);
   const ops::PackedWeight packed = ops::pack_weight(w.view(), 1);

@@ -12,13 +12,13 @@ namespace {
 struct Kernel {
   IsaLevel level;
   std::string format, name;
-  std::size_t (*workspace)(const ops::MatmulExtents&);
+  const ops::MatmulTiling& tiling;
   void (*run)(const ops::MatmulTile&) noexcept;
 };
 
 const Kernel kKernels[] = {
-#define TESSERA_KERNEL(level, function, format, takes, workspace) \
-  {IsaLevel::level, #format, #function, ops::workspace, ops::function},
+#define TESSERA_KERNEL(level, function, format, takes, tiling) \
+  {IsaLevel::level, #format, #function, ops::tiling, ops::function},
 #include "ops/matmul/kernels.inc"
 #undef TESSERA_KERNEL
 };
@@ -57,7 +57,7 @@ void expect_inside(const Kernel& kernel, std::int64_t rows, std::int64_t n, std:
     std::copy_n(values.begin() + r * k, k, x.begin() + kMargin + r * x_stride);
   }
   std::vector<float> y(static_cast<std::size_t>(2 * kMargin + rows * y_stride), kGuard);
-  const Buffer workspace = Buffer::allocate(kernel.workspace({rows, n, k}) + 64);
+  const Buffer workspace = Buffer::allocate(kernel.tiling.workspace({rows, n, k}) + 64);
   kernel.run({.x = x.data() + kMargin,
               .w = weight.data,
               .bias = bias.data(),
@@ -86,7 +86,7 @@ void expect_blocks_inside(const Kernel& kernel, DType dtype, std::int64_t rows, 
     std::copy_n(codes.begin() + r * groups, groups, x.begin() + 1 + r * x_stride);
   }
   std::vector<float> y(static_cast<std::size_t>(2 * kMargin + rows * y_stride), kGuard);
-  const Buffer workspace = Buffer::allocate(kernel.workspace({rows, n, k}) + 64);
+  const Buffer workspace = Buffer::allocate(kernel.tiling.workspace({rows, n, k}) + 64);
   kernel.run({.x = x.data() + 1,
               .w = packed.view.data,
               .bias = bias.data(),

@@ -47,6 +47,15 @@ TEST(Slice, ReadsPartOfAnyExtent) {
             (V{5, 9, 17, 21}));
 }
 
+TEST(Views, SplitTheLastExtentOfASlice) {
+  const auto x = counting(24);
+  EXPECT_EQ(read([&](Graph& g) {
+              const Tensor part = ops::slice(g, g.constant(view(x, {2, 12})), 1, 4, 8);
+              return ops::slice(g, ops::reshape(g, part, {2, 2, 2}), 1, 1, 2);
+            }),
+            (std::vector<float>{6, 7, 18, 19}));
+}
+
 TEST(Views, RefuseWhatTheyCannotRead) {
   const auto x = counting(12);
   const TensorView x34 = view(x, {3, 4});
@@ -55,8 +64,9 @@ TEST(Views, RefuseWhatTheyCannotRead) {
         ops::reshape(g, g.constant(x34), {5, 2});
       },
       "reshape: cannot read f32[3, 4] as [5, 2]");
-  expect_usage_error([&](Graph& g) { ops::reshape(g, ops::slice(g, g.constant(x34), 1, 0, 2), {6}); },
-                     "reshape: cannot read f32[3, 2] as [6]: it is not dense");
+  expect_usage_error(
+      [&](Graph& g) { ops::reshape(g, ops::slice(g, g.constant(x34), 1, 0, 2), {6}); },
+      "reshape: cannot read f32[3, 2] as [6]: it is not dense, only its last extent can be split");
   for (const auto& [axis, begin, end] : {std::array{2, 0, 1}, {-1, 0, 1}, {0, -1, 1}, {0, 2, 1}, {1, 0, 5}}) {
     expect_usage_error(
         [&, a = axis, b = begin, e = end](Graph& g) { ops::slice(g, g.constant(x34), a, b, e); },

@@ -30,13 +30,17 @@ std::shared_ptr<const Plan> plan_of(const Graph& g) {
   return std::make_shared<const Plan>(Plan::make(g, Cpu()));
 }
 
-// A few dozen steps over 37 rows of 100 values, of one slot.
+// Rows of 100 values: too many to be left to one thread, and few enough for that.
+constexpr std::int64_t kRows = 337, kFewRows = 37;
+
+// A few dozen steps over kRows rows, of one slot, the last ones over kFewRows of them.
 std::shared_ptr<const Plan> long_plan(const std::vector<float>& weights) {
   Graph g;
-  Tensor x = g.input(DType::kF32, {37, 100}, "x");
+  Tensor x = g.input(DType::kF32, {kRows, 100}, "x");
   for (int i = 0; i < 12; ++i) {
+    if (i == 8) x = g.view(x, TensorDesc::dense(DType::kF32, {kFewRows, 100}), 0);
     const Tensor y = blend(g, x, 0.75f);
-    x = sum(g, sum(g, y, dense(weights, {37, 100})), blend(g, y, -0.5f));
+    x = sum(g, sum(g, y, dense(weights, g.shape(x))), blend(g, y, -0.5f));
   }
   g.output(x);
   return plan_of(g);
@@ -51,7 +55,7 @@ std::vector<float> run_once(Executor& executor, std::vector<float> x, const RunO
 
 class ExecutorTest : public ::testing::Test {
  protected:
-  const std::vector<float> x_ = random_values(3700, 1), weights_ = random_values(3700, 2);
+  const std::vector<float> x_ = random_values(kRows * 100, 1), weights_ = random_values(kRows * 100, 2);
 };
 
 TEST_F(ExecutorTest, GivesTheSameBitsForAnyNumberOfThreads) {
@@ -188,10 +192,11 @@ class Recorder : public StepObserver {
 
 TEST_F(ExecutorTest, TellsTheObserverOfEveryStepAndThread) {
   Graph g;
-  const std::vector<float> a{1, 1}, b{5, 5};
-  Tensor x = blend(g, dense(a, {1, 2}), 1);  // 2
-  x = sum(g, x, dense(a, {1, 2}));           // 3, in place
-  g.output(sum(g, x, dense(b, {1, 2})));     // 8, in place
+  const std::vector<float> a(kRows * 100, 1), b(kRows * 100, 5);
+  const Shape shape{kRows * 50, 2};
+  Tensor x = blend(g, dense(a, shape), 1);  // 2
+  x = sum(g, x, dense(a, shape));           // 3, in place
+  g.output(sum(g, x, dense(b, shape)));     // 8, in place
   Executor executor(2);
   executor.prepare(plan_of(g));
   Recorder recorder;
@@ -204,6 +209,22 @@ TEST_F(ExecutorTest, TellsTheObserverOfEveryStepAndThread) {
   EXPECT_EQ(recorder.first_values, (std::vector<float>{2, 3, 8}));
   EXPECT_EQ(recorder.last_inputs, (std::vector<float>{1, 1, 5}));
   EXPECT_EQ(recorder.input_counts, (std::vector<std::size_t>{1, 2, 2}));
+}
+
+TEST_F(ExecutorTest, LeavesSmallStepsInARowToOneThread) {
+  const auto plan = long_plan(weights_);
+  Executor executor(2);
+  executor.prepare(plan);
+  Recorder recorder;
+  run_once(executor, x_, {.observer = &recorder});
+  EXPECT_EQ(recorder.steps, 12u * 4);
+  EXPECT_EQ(recorder.worked.size(), 8u * 4 * 2 + 4u * 4);
+  EXPECT_TRUE(recorder.ordered);
+  std::set<int> threads;
+  for (const auto& [step, thread] : recorder.worked) {
+    if (step >= 8 * 4) threads.insert(thread);
+  }
+  EXPECT_EQ(threads.size(), 1u);
 }
 
 TEST_F(ExecutorTest, TheObserverChangesNoBit) {

@@ -21,8 +21,8 @@ class TraceTest : public ::testing::Test {
   TraceTest() {
     std::string pattern = (std::filesystem::temp_directory_path() / "tessera_trace_XXXXXX").string();
     folder_ = mkdtemp(pattern.data());
-    const Tensor x = g_.name(blend(g_, dense(values_, {4, 16}), 2), "first \"quoted\"\\\x1b\n\xff");
-    g_.output(g_.name(sum(g_, x, dense(values_, {4, 16})), "second"));
+    const Tensor x = g_.name(blend(g_, dense(values_, {400, 160}), 2), "first \"quoted\"\\\x1b\n\xff");
+    g_.output(g_.name(sum(g_, x, dense(values_, {400, 160})), "second"));
   }
   ~TraceTest() override { std::filesystem::remove_all(folder_); }
 
@@ -39,7 +39,7 @@ class TraceTest : public ::testing::Test {
   }
 
   std::filesystem::path folder_;
-  const std::vector<float> values_ = std::vector<float>(64, 1.0f);
+  const std::vector<float> values_ = std::vector<float>(400 * 160, 1.0f);
   Graph g_;
 };
 
@@ -77,9 +77,9 @@ TEST_F(TraceTest, DescribesEachStep) {
   const auto& args = events.at(0).at("args");
   EXPECT_EQ(args.at("name"), "first \"quoted\"\\\\x1b\\n\\xff");  // what cannot be shown is escaped
   EXPECT_EQ(args.at("kernel"), "blend_ref");
-  EXPECT_EQ(args.at("shape"), "[4, 16]");
-  EXPECT_EQ(args.at("bytes"), 512);
-  EXPECT_EQ(args.at("flops"), 128);
+  EXPECT_EQ(args.at("shape"), "[400, 160]");
+  EXPECT_EQ(args.at("bytes"), 8 * 400 * 160);
+  EXPECT_EQ(args.at("flops"), 2 * 400 * 160);
   EXPECT_EQ(events.at(1).at("args").at("name"), "second");
 }
 

@@ -1,0 +1,76 @@
+#include <immintrin.h>
+
+#include "ops/append_rows/kernels.h"
+
+namespace {
+
+constexpr std::int64_t kBlock = 32, kBlockBytes = 34;
+
+// Eight halves.
+__m128i to_f16(__m256 x) { return _mm256_cvtps_ph(x, _MM_FROUND_TO_NEAREST_INT); }
+
+// Bits of the largest magnitude; NaN is above Inf, and that above all numbers.
+std::int32_t largest_bits(const __m256 (&x)[4]) {
+  const __m256i magnitude = _mm256_set1_epi32(0x7FFFFFFF);
+  __m256i eight = _mm256_setzero_si256();
+  for (const __m256& v : x) {
+    eight = _mm256_max_epi32(eight, _mm256_and_si256(_mm256_castps_si256(v), magnitude));
+  }
+  __m128i four = _mm_max_epi32(_mm256_castsi256_si128(eight), _mm256_extracti128_si256(eight, 1));
+  four = _mm_max_epi32(four, _mm_shuffle_epi32(four, 0x4E));
+  four = _mm_max_epi32(four, _mm_shuffle_epi32(four, 0xB1));
+  return _mm_cvtsi128_si32(four);
+}
+
+// To the nearest integer, halves away from zero.
+__m256i round_away(__m256 x) {
+  const __m256 whole = _mm256_round_ps(x, _MM_FROUND_TO_ZERO | _MM_FROUND_NO_EXC);
+  const __m256 sign = _mm256_and_ps(x, _mm256_set1_ps(-0.0f));
+  const __m256 rest = _mm256_xor_ps(_mm256_sub_ps(x, whole), sign);
+  const __m256 up = _mm256_cmp_ps(rest, _mm256_set1_ps(0.5f), _CMP_GE_OQ);
+  const __m256 one = _mm256_or_ps(_mm256_set1_ps(1.0f), sign);
+  return _mm256_cvtps_epi32(_mm256_add_ps(whole, _mm256_and_ps(up, one)));
+}
+
+void encode_block(const float* from, std::byte* y) {
+  __m256 x[4];
+  for (int i = 0; i < 4; ++i) x[i] = _mm256_loadu_ps(from + 8 * i);
+  const std::int32_t bits = largest_bits(x);
+  constexpr std::int32_t kInfinite = 0x7F800000;
+  const float d = __builtin_bit_cast(float, bits) / 127;
+  const float inverse = 1 / d, factor = inverse - inverse == 0 ? inverse : 0;
+  std::uint16_t half = 0x7E00;  // NaN
+  __m256i codes = _mm256_setzero_si256();
+  if (bits < kInfinite) {
+    half = static_cast<std::uint16_t>(_mm_cvtsi128_si32(to_f16(_mm256_set1_ps(d))));
+    __m256i q[4];
+    for (int i = 0; i < 4; ++i) q[i] = round_away(_mm256_mul_ps(x[i], _mm256_set1_ps(factor)));
+    // Packing works in halves of 128 bits and leaves dwords 0 2 4 6 1 3 5 7.
+    const __m256i bytes = _mm256_packs_epi16(_mm256_packs_epi32(q[0], q[1]), _mm256_packs_epi32(q[2], q[3]));
+    codes = _mm256_permutevar8x32_epi32(bytes, _mm256_setr_epi32(0, 4, 1, 5, 2, 6, 3, 7));
+  }
+  __builtin_memcpy(y, &half, 2);
+  _mm256_storeu_si256(reinterpret_cast<__m256i*>(y + 2), codes);
+}
+
+}  // namespace
+
+namespace tessera::ops {
+
+void append_rows_f16_x86_avx2(const float* x, std::int64_t n, std::byte* y) noexcept {
+  std::int64_t i = 0;
+  for (; i + 8 <= n; i += 8) {
+    _mm_storeu_si128(reinterpret_cast<__m128i*>(y + 2 * i), to_f16(_mm256_loadu_ps(x + i)));
+  }
+  if (i == n) return;
+  float rest[8] = {};
+  __builtin_memcpy(rest, x + i, static_cast<std::size_t>(n - i) * sizeof(float));
+  const __m128i halves = to_f16(_mm256_loadu_ps(rest));
+  __builtin_memcpy(y + 2 * i, &halves, static_cast<std::size_t>(n - i) * 2);
+}
+
+void append_rows_q8_0_x86_avx2(const float* x, std::int64_t n, std::byte* y) noexcept {
+  for (std::int64_t i = 0; i < n; i += kBlock, y += kBlockBytes) encode_block(x + i, y);
+}
+
+}  // namespace tessera::ops
