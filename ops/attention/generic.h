@@ -4,21 +4,15 @@
 // one chain of FMAs in the order of the keys or dims, so tile sizes cannot change it.
 #pragma once
 
+#include "ops/attention/generic_rows.h"
+
 namespace {
 
 using tessera::ops::AttentionBlock;
 
-constexpr std::int64_t kLanes = F32::kLanes;
 constexpr std::int64_t kRows = tessera::ops::kAttentionRows, kKeys = tessera::ops::kAttentionKeys;
 // Accumulators of a tile: 6 x 4 of 32 registers, 6 x 2 of 16.
 constexpr std::int64_t kTileRows = 6, kTileVectors = F32::kRegisters == 32 ? 4 : 2;
-
-inline std::int64_t smaller(std::int64_t a, std::int64_t b) { return a < b ? a : b; }
-// The first of the fewest parts of n, each at most `most` and about equally large.
-inline std::int64_t even_part(std::int64_t n, std::int64_t most) {
-  const std::int64_t parts = (n + most - 1) / most;
-  return (n + parts - 1) / parts;
-}
 
 // c = a b, or c = factor * c + a b with one factor a row.
 struct Product {
@@ -100,35 +94,6 @@ inline void multiply(Product p, std::int64_t rows, std::int64_t vectors) {
     rows -= m;
   }
 }
-
-inline F32 load_part(const float* p, std::int64_t n) {
-  return n >= kLanes ? F32::load(p) : F32::load_n(p, n);
-}
-
-// A key or value as the cache has it: load gives kLanes of its elements from i on, of which there are n.
-struct RowF32 {
-  const std::byte* row;
-  F32 load(std::int64_t i, std::int64_t n) const {
-    return load_part(reinterpret_cast<const float*>(row) + i, n);
-  }
-};
-struct RowF16 {
-  const std::byte* row;
-  F32 load(std::int64_t i, std::int64_t n) const {
-    const auto* p = reinterpret_cast<const std::uint16_t*>(row) + i;
-    return n >= kLanes ? F32::load_f16(p) : F32::load_f16_n(p, n);
-  }
-};
-// A scale of 11 bits times a code of 8 is exact.
-struct RowQ8_0 {
-  static constexpr std::int64_t kElems = 32, kBytes = 34;
-  const std::byte* row;
-  F32 load(std::int64_t i, std::int64_t) const {
-    const std::byte* block = row + i / kElems * kBytes;
-    return F32::all_f16(*reinterpret_cast<const std::uint16_t*>(block)) *
-           F32::load_i8(reinterpret_cast<const std::int8_t*>(block + 2 + i % kElems));
-  }
-};
 
 // The carved workspace; `width` is dim padded with zeros.
 struct Workspace {

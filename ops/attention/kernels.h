@@ -45,7 +45,47 @@ static constexpr std::int64_t attention_workspace_floats(std::int64_t dim) {
          kAttentionRows * kAttentionLanes + 3 * (kAttentionRows + kAttentionLanes);
 }
 
-#define TESSERA_KERNEL(level, function, cache) void function(const AttentionBlock& block) noexcept;
+// ---- one position ----
+//
+// The same for one position and a block of at most kDecodeKeys keys, all of them seen, without the division:
+// a partial result for each head, [values (width) | largest | sum of weights | unused]. The partial results
+// of a head are then merged in the order of their keys, so the bits depend on nothing but q and the keys.
+inline constexpr std::int64_t kDecodeKeys = 256;
+
+static constexpr std::int64_t decode_width(std::int64_t dim) {
+  return (dim + kAttentionLanes - 1) / kAttentionLanes * kAttentionLanes;
+}
+static constexpr std::int64_t decode_partial_floats(std::int64_t dim) {
+  return decode_width(dim) + kAttentionLanes;
+}
+
+struct DecodeBlock {
+  const float* q;                   // head h at h * q_head_stride
+  const std::byte *k, *v;           // key s at s * k_stride, s * v_stride
+  std::int64_t q_head_stride;       // in elements
+  std::int64_t k_stride, v_stride;  // in bytes
+  std::int64_t heads, keys, dim;    // keys from 1 to kDecodeKeys
+  float scale;
+  float* partial;               // of head h at h * partial_stride
+  std::int64_t partial_stride;  // in elements
+  float* workspace;             // decode_workspace_floats(dim), aligned to 64 bytes
+};
+
+// Queries and scores of four heads.
+static constexpr std::int64_t decode_workspace_floats(std::int64_t dim) {
+  return 4 * (decode_width(dim) + kDecodeKeys);
+}
+
+// y = sum_b e^(largest_b - largest) values_b / sum_b e^(largest_b - largest) sum_b of one head; zero without
+// blocks.
+struct DecodeMerge {
+  const float* partials;  // of block b at b * stride
+  std::int64_t stride, blocks, dim;
+  float* y;
+  float* factors;  // blocks
+};
+
+#define TESSERA_KERNEL(level, function, Work, cache) void function(const Work& work) noexcept;
 #include "ops/attention/kernels.inc"
 #undef TESSERA_KERNEL
 
