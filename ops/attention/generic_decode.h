@@ -20,11 +20,22 @@ constexpr std::int64_t kAheadBytes = 8192;
 // one stream.
 constexpr std::int64_t kStripKeys = 16;
 
-// A query and scores of each head, and how far ahead keys are asked for.
+// What up to four heads need, and how far ahead keys are asked for.
 struct DecodeSpace {
   std::int64_t width;
   float *q, *scores;  // [heads][width], [heads][kDecodeKeys]
+  float* parts;       // of Way::begin
+  float step[4];      // scores are multiplied by it
   std::int64_t row_bytes, ahead;
+
+  DecodeSpace(const DecodeBlock& block, std::int64_t bytes)
+      : width(tessera::ops::decode_width(block.dim)),
+        q(block.workspace),
+        scores(q + 4 * width),
+        parts(scores + 4 * kDecodeKeys),
+        step{1, 1, 1, 1},
+        row_bytes(bytes),
+        ahead(kAheadBytes / bytes) {}
 };
 
 inline void prefetch_rows(const std::byte* first, std::int64_t count, std::int64_t stride,
@@ -37,11 +48,11 @@ inline void prefetch_rows(const std::byte* first, std::int64_t count, std::int64
 // Scores of kLanes / kHeads keys from `first` on; keys beyond the block's repeat its last.
 template <typename Row, int kHeads>
 inline void score_keys(const DecodeBlock& block, const DecodeSpace& w, std::int64_t first) {
-  constexpr int kKeys = kLanes / kHeads;
-  prefetch_rows(block.k + (first + w.ahead) * block.k_stride, kKeys, block.k_stride, w.row_bytes);
-  Row rows[kKeys];
+  constexpr int kTileKeys = kLanes / kHeads;
+  prefetch_rows(block.k + (first + w.ahead) * block.k_stride, kTileKeys, block.k_stride, w.row_bytes);
+  Row rows[kTileKeys];
 #pragma GCC unroll 16
-  for (int j = 0; j < kKeys; ++j) {
+  for (int j = 0; j < kTileKeys; ++j) {
     rows[j] = Row{block.k + smaller(first + j, block.keys - 1) * block.k_stride};
   }
   F32 sum[kLanes];
@@ -52,36 +63,40 @@ inline void score_keys(const DecodeBlock& block, const DecodeSpace& w, std::int6
 #pragma GCC unroll 4
     for (int h = 0; h < kHeads; ++h) q[h] = F32::load(w.q + h * w.width + i);
 #pragma GCC unroll 16
-    for (int j = 0; j < kKeys; ++j) {
+    for (int j = 0; j < kTileKeys; ++j) {
       const F32 key = rows[j].load(i, block.dim - i);
 #pragma GCC unroll 4
-      for (int h = 0; h < kHeads; ++h) sum[h * kKeys + j] = F32::fma(q[h], key, sum[h * kKeys + j]);
+      for (int h = 0; h < kHeads; ++h) sum[h * kTileKeys + j] = F32::fma(q[h], key, sum[h * kTileKeys + j]);
     }
   }
   float all[kLanes];
   F32::sums(sum).store(all);
 #pragma GCC unroll 4
   for (int h = 0; h < kHeads; ++h) {
-    __builtin_memcpy(w.scores + h * kDecodeKeys + first, all + h * kKeys, kKeys * sizeof(float));
+    __builtin_memcpy(w.scores + h * kDecodeKeys + first, all + h * kTileKeys, kTileKeys * sizeof(float));
   }
 }
 
-// Turns n scores into weights. Lanes beyond n become -inf: their weight of 1.2e-38 is never read and is lost
-// beside the sum, which is at least 1.
-inline void weigh_head(float* scores, std::int64_t n, float* largest, float* sum) {
+// Turns n scores, to be multiplied by step, into weights. Lanes beyond n become -inf: their weight of 1.2e-38
+// is never read and is lost beside the sum, which is at least 1.
+inline void weigh_head(float* scores, std::int64_t n, float step, float* end) {
   const std::int64_t padded = (n + kLanes - 1) / kLanes * kLanes;
   for (std::int64_t i = n; i < padded; ++i) scores[i] = -__builtin_inff();
   F32 top = F32::all(-__builtin_inff());
-  for (std::int64_t i = 0; i < n; i += kLanes) top = F32::max(F32::load(scores + i), top);
-  *largest = top.largest();
-  top = F32::all(*largest);
+  for (std::int64_t i = 0; i < n; i += kLanes) {
+    const F32 score = F32::load(scores + i) * F32::all(step);
+    score.store(scores + i);
+    top = F32::max(score, top);
+  }
+  end[0] = top.largest();
+  top = F32::all(end[0]);
   F32 total = F32::zero();
   for (std::int64_t i = 0; i < n; i += kLanes) {
     const F32 weight = exp(F32::load(scores + i) - top);
     weight.store(scores + i);
     total = total + weight;
   }
-  *sum = total.sum();
+  end[1] = total.sum();
 }
 
 // y += weights * v for keys [first, last), dims from i on.
@@ -124,41 +139,53 @@ inline void begin_heads(const DecodeBlock& block, const DecodeSpace& w, const fl
   }
 }
 
-template <typename Row, int kHeads>
-inline void decode_heads(const DecodeBlock& block, std::int64_t head) {
-  // Accumulators of a tile: 4 x 4 of 32 registers, 4 x 2 of 16.
-  constexpr int kVectors = (F32::kRegisters == 32 ? 16 : 8) / (kHeads < 2 ? 2 : kHeads);
-  DecodeSpace w;
-  w.width = tessera::ops::decode_width(block.dim);
-  w.q = block.workspace;
-  w.scores = w.q + 4 * w.width;
-  w.row_bytes = Row::bytes(block.dim);
-  w.ahead = kAheadBytes / w.row_bytes;
-  float* partial = block.partial + head * block.partial_stride;
-  begin_heads<kHeads>(block, w, block.q + head * block.q_head_stride, partial);
-
-  for (std::int64_t s = 0; s < block.keys; s += kLanes / kHeads) score_keys<Row, kHeads>(block, w, s);
-  prefetch_rows(block.v, smaller(kStripKeys, block.keys), block.v_stride, w.row_bytes);
-  for (int h = 0; h < kHeads; ++h) {
-    float* end = partial + h * block.partial_stride + w.width;
-    weigh_head(w.scores + h * kDecodeKeys, block.keys, end, end + 1);
+// The way of decoding that widens keys and values.
+template <typename Row>
+struct Widening {
+  static std::int64_t row_bytes(std::int64_t dim) { return Row::bytes(dim); }
+  template <int kHeads>
+  static void begin(const DecodeBlock&, DecodeSpace&) {}
+  template <int kHeads>
+  static void score(const DecodeBlock& block, const DecodeSpace& w, std::int64_t first) {
+    score_keys<Row, kHeads>(block, w, first);
   }
-  for (std::int64_t s = 0; s < block.keys; s += kStripKeys) {
-    const std::int64_t last = smaller(s + kStripKeys, block.keys);
+  template <int kHeads>
+  static void add(const DecodeBlock& block, const DecodeSpace& w, float* y, std::int64_t first,
+                  std::int64_t last) {
+    // Accumulators of a tile: 4 x 4 of 32 registers, 4 x 2 of 16.
+    constexpr int kVectors = (F32::kRegisters == 32 ? 16 : 8) / (kHeads < 2 ? 2 : kHeads);
     std::int64_t i = 0;
     for (; i + kVectors * kLanes <= block.dim; i += kVectors * kLanes) {
-      add_values<Row, kHeads, kVectors>(block, w, partial, s, last, i);
+      add_values<Row, kHeads, kVectors>(block, w, y, first, last, i);
     }
-    for (; i < block.dim; i += kLanes) add_values<Row, kHeads, 1>(block, w, partial, s, last, i);
+    for (; i < block.dim; i += kLanes) add_values<Row, kHeads, 1>(block, w, y, first, last, i);
+  }
+};
+
+template <typename Way, int kHeads>
+inline void decode_heads(const DecodeBlock& block, std::int64_t head) {
+  DecodeSpace w(block, Way::row_bytes(block.dim));
+  float* partial = block.partial + head * block.partial_stride;
+  begin_heads<kHeads>(block, w, block.q + head * block.q_head_stride, partial);
+  Way::template begin<kHeads>(block, w);
+
+  for (std::int64_t s = 0; s < block.keys; s += kLanes / kHeads) Way::template score<kHeads>(block, w, s);
+  prefetch_rows(block.v, smaller(kStripKeys, block.keys), block.v_stride, w.row_bytes);
+  for (int h = 0; h < kHeads; ++h) {
+    weigh_head(w.scores + h * kDecodeKeys, block.keys, w.step[h],
+               partial + h * block.partial_stride + w.width);
+  }
+  for (std::int64_t s = 0; s < block.keys; s += kStripKeys) {
+    Way::template add<kHeads>(block, w, partial, s, smaller(s + kStripKeys, block.keys));
   }
 }
 
-template <typename Row>
+template <typename Way>
 inline void decode(const DecodeBlock& block) {
   std::int64_t head = 0;
-  for (; head + 4 <= block.heads; head += 4) decode_heads<Row, 4>(block, head);
-  for (; head + 2 <= block.heads; head += 2) decode_heads<Row, 2>(block, head);
-  for (; head < block.heads; ++head) decode_heads<Row, 1>(block, head);
+  for (; head + 4 <= block.heads; head += 4) decode_heads<Way, 4>(block, head);
+  for (; head + 2 <= block.heads; head += 2) decode_heads<Way, 2>(block, head);
+  for (; head < block.heads; ++head) decode_heads<Way, 1>(block, head);
 }
 
 inline void merge_blocks(const DecodeMerge& head) {

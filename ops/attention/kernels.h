@@ -71,9 +71,10 @@ struct DecodeBlock {
   float* workspace;             // decode_workspace_floats(dim), aligned to 64 bytes
 };
 
-// Queries and scores of four heads.
+// Of four heads: queries, scores, and queries again as operands of byte dot products (three dwords for four
+// dims) or weights of 16 keys as pairs.
 static constexpr std::int64_t decode_workspace_floats(std::int64_t dim) {
-  return 4 * (decode_width(dim) + kDecodeKeys);
+  return 4 * (decode_width(dim) + kDecodeKeys + kAttentionMaxDim);
 }
 
 // y = sum_b e^(largest_b - largest) values_b / sum_b e^(largest_b - largest) sum_b of one head; zero without

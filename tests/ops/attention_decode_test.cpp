@@ -26,7 +26,7 @@ TEST(AttentionDecode, MatchesDoubleAtEveryDepthAndGroup) {
         const Expected expected = expected_causal(stored(x, type), past);
         for (const Cpu& cpu : cpus()) {
           SCOPED_TRACE(place(cpu, x, past, type));
-          expect_within(run_causal(x, past, type, cpu), expected);
+          expect_within(run_causal(x, past, type, cpu), expected, decode_rounding(cpu, type));
         }
       }
     }
@@ -42,7 +42,7 @@ TEST(AttentionDecode, MatchesDoubleForEveryHeadWidth) {
         const Expected expected = expected_causal(stored(x, type), past);
         for (const Cpu& cpu : cpus()) {
           SCOPED_TRACE(place(cpu, x, past, type));
-          expect_within(run_causal(x, past, type, cpu), expected);
+          expect_within(run_causal(x, past, type, cpu), expected, decode_rounding(cpu, type));
         }
       }
     }
@@ -78,6 +78,54 @@ TEST(AttentionDecode, NeighboursAndRoomDoNotChangeBits) {
             run_causal(narrow, 520, type, cpu),
             {&all[static_cast<std::size_t>(head) * 96], &all[static_cast<std::size_t>(head) * 96] + 96}))
             << head;
+      }
+    }
+  }
+}
+
+// Queries whose elements are far apart, blocks with the largest and smallest scales and with a scale of zero.
+TEST(AttentionDecode, KeepsExtremeScalesOfBlocks) {
+  AttentionCase x(1, 4, 1, 96, 300);
+  for (std::size_t i = 0; i < x.q.size(); ++i) x.q[i] *= i % 7 == 0 ? 1e-3f : i % 5 == 0 ? 8 : 1;
+  for (std::size_t s = 0; s < 300; ++s) {
+    for (std::size_t i = 0; i < 32; ++i) {
+      x.k[s * 96 + i] *= s % 3 == 0 ? 0x1p-24f : s % 3 == 1 ? 0.0f : 1.0f;
+      x.v[s * 96 + i] = static_cast<float>(i) * (s % 2 ? 65504.0f : -0x1p-24f);
+    }
+  }
+  const Expected expected = expected_causal(stored(x, DType::kQ8_0), 290);
+  for (const Cpu& cpu : cpus()) {
+    SCOPED_TRACE(name(cpu.best()));
+    expect_within(run_causal(x, 290, DType::kQ8_0, cpu), expected, decode_rounding(cpu, DType::kQ8_0));
+  }
+}
+
+// A block that holds NaN, and a query that does.
+TEST(AttentionDecode, NaNInBlocksOrQueriesReachesWhatSeesIt) {
+  for (const std::int64_t bad : {0, 255, 256, 399, 400}) {
+    for (const int operand : {0, 1, 2}) {
+      AttentionCase x(1, 8, 2, 96, 420);
+      auto k = encoded(x.k, DType::kQ8_0), v = encoded(x.v, DType::kQ8_0);
+      // The second of three blocks of head 1.
+      const auto block = static_cast<std::size_t>((bad * 2 + 1) * 3 + 1) * 34;
+      if (operand == 0) x.q[5 * 96 + 3] = NAN;
+      if (operand > 0) (operand == 1 ? k : v)[block + 1] = 0x7E;
+      const std::vector<std::int32_t> past{399};
+      const Shape cache{420, 2, 96};
+      for (const Cpu& cpu : cpus()) {
+        SCOPED_TRACE(place(cpu, x, 399, DType::kQ8_0) + " at " + std::to_string(bad));
+        const auto y = run(
+            [&](Graph& g) {
+              return ops::causal_attention(
+                  g, view(x.q, {1, 8, 96}), TensorView(DType::kQ8_0, cache, k.data()),
+                  TensorView(DType::kQ8_0, cache, v.data()), view(past, {1}), x.scale);
+            },
+            cpu);
+        for (std::size_t i = 0; i < y.size(); ++i) {
+          const bool seen = bad <= 399 && i / 96 >= 4;
+          const bool hit = operand == 0 ? i / 96 == 5 : seen && (operand == 1 || i % 96 / 32 == 1);
+          ASSERT_EQ(std::isnan(y[i]), hit) << i;
+        }
       }
     }
   }
