@@ -9,29 +9,37 @@ namespace {
 constexpr std::int64_t kBlockVectors = Codes::kBlockElements / kLanes;
 static_assert(kStripKeys == kLanes);
 
-// Weights of each head times the scales of block `b` of the values of keys [first, last): bf16, zero for the
-// others of the strip.
+// Weights of each head times the scales of each block of the values of keys [first, last): bf16
+// [blocks][heads] [kStripKeys], zero for the other keys.
 template <int kHeads>
-inline void weigh_codes(const DecodeBlock& block, const DecodeSpace& w, std::int64_t first, std::int64_t last,
-                        std::int64_t b) {
-  std::uint16_t scales[kStripKeys] = {};
+inline void weigh_codes(const DecodeBlock& block, const DecodeSpace& w, std::int64_t first,
+                        std::int64_t last) {
+  constexpr std::int64_t kMostBlocks = tessera::ops::kAttentionMaxDim / Codes::kBlockElements;
+  const std::int64_t blocks = block.dim / Codes::kBlockElements;
+  std::uint16_t scales[kMostBlocks][kStripKeys] = {};
   for (std::int64_t s = first; s < last; ++s) {
-    __builtin_memcpy(scales + s - first, block.v + s * block.v_stride + b * Codes::kBlockBytes, 2);
+    const std::byte* scale = block.v + s * block.v_stride;
+    for (std::int64_t b = 0; b < blocks; ++b, scale += Codes::kBlockBytes) {
+      __builtin_memcpy(&scales[b][s - first], scale, 2);
+    }
   }
-  const F32 scale = F32::load_f16(scales);
   auto* weights = reinterpret_cast<std::uint16_t*>(w.parts);
+  for (std::int64_t b = 0; b < blocks; ++b, weights += kHeads * kStripKeys) {
+    const F32 scale = F32::load_f16(scales[b]);
 #pragma GCC unroll 4
-  for (int h = 0; h < kHeads; ++h) {
-    store_bf16(F32::load(w.scores + h * kDecodeKeys + first) * scale, weights + h * kStripKeys);
+    for (int h = 0; h < kHeads; ++h) {
+      store_bf16(F32::load(w.scores + h * kDecodeKeys + first) * scale, weights + h * kStripKeys);
+    }
   }
 }
 
 template <int kHeads>
 inline void add_codes(const DecodeBlock& block, const DecodeSpace& w, float* y, std::int64_t first,
                       std::int64_t last) {
+  prefetch_rows(block.v + last * block.v_stride, kStripKeys, block.v_stride, w.row_bytes);
+  weigh_codes<kHeads>(block, w, first, last);
   const auto* weights = reinterpret_cast<const std::uint16_t*>(w.parts);
-  for (std::int64_t b = 0; b < block.dim / Codes::kBlockElements; ++b) {
-    weigh_codes<kHeads>(block, w, first, last, b);
+  for (std::int64_t b = 0; b < block.dim / Codes::kBlockElements; ++b, weights += kHeads * kStripKeys) {
     float* to = y + b * Codes::kBlockElements;
     F32 sum[kHeads][kBlockVectors];
 #pragma GCC unroll 4

@@ -40,12 +40,32 @@ inline float round_query(const float* q, std::int64_t dim, float* parts) {
   return largest / kLargest + nothing.sum();
 }
 
-// The codes' scales times the products of 64 codes with a query's part, by lane.
-inline F32 add_part(const Codes& codes, const float* part, F32 sum) {
-  const auto* bytes = reinterpret_cast<const std::uint8_t*>(part);
-  I32 dots = add_dots(load_i32(part + 2 * kLanes), codes.quads, Quads::load(bytes));
-  dots = add_dots(shifted_left<7>(dots), codes.quads, Quads::load(bytes + kPartElements));
-  return F32::fma(dots.to_f32(), codes.scales, sum);
+// Adds the products of a part of each query with the codes of all keys of a tile, kAtOnce at a time.
+template <int kHeads, bool kTwo>
+inline void add_parts(const float* parts, const std::byte* const* rows, F32* sum) {
+  constexpr int kTileKeys = kLanes / kHeads, kAtOnce = kTileKeys < 4 ? kTileKeys : 4;
+#pragma GCC unroll 4
+  for (int first = 0; first < kTileKeys; first += kAtOnce) {
+    Codes codes[kAtOnce];
+#pragma GCC unroll 4
+    for (int j = 0; j < kAtOnce; ++j) {
+      codes[j] = kTwo ? Codes::load_two(rows[first + j]) : Codes::load_one(rows[first + j]);
+    }
+#pragma GCC unroll 4
+    for (int h = 0; h < kHeads; ++h) {
+      const float* part = parts + h * kQueryDwords;
+      const auto* bytes = reinterpret_cast<const std::uint8_t*>(part);
+      const Quads high = Quads::load(bytes), low = Quads::load(bytes + kPartElements);
+      const I32 start = load_i32(part + 2 * kLanes);
+#pragma GCC unroll 4
+      for (int j = 0; j < kAtOnce; ++j) {
+        I32 dots = add_dots(start, codes[j].quads, high);
+        dots = add_dots(shifted_left<7>(dots), codes[j].quads, low);
+        F32& to = sum[h * kTileKeys + first + j];
+        to = F32::fma(dots.to_f32(), codes[j].scales, to);
+      }
+    }
+  }
 }
 
 // As score_keys, with queries that round_query has made and without their steps.
@@ -55,29 +75,21 @@ inline void score_codes(const DecodeBlock& block, const DecodeSpace& w, std::int
   prefetch_rows(block.k + (first + w.ahead) * block.k_stride, kTileKeys, block.k_stride, w.row_bytes);
   const std::byte* rows[kTileKeys];
 #pragma GCC unroll 16
-  for (int j = 0; j < kTileKeys; ++j) rows[j] = block.k + smaller(first + j, block.keys - 1) * block.k_stride;
+  for (int j = 0; j < kTileKeys; ++j) {
+    rows[j] = block.k + smaller(first + j, block.keys - 1) * block.k_stride;
+  }
   F32 sum[kLanes];
 #pragma GCC unroll 16
   for (int i = 0; i < kLanes; ++i) sum[i] = F32::zero();
-  const float* q = w.parts;
-  for (std::int64_t i = 0; i < block.dim; i += kPartElements, q += kPartDwords) {
-    const bool two = block.dim - i > Codes::kBlockElements;
+  const float* parts = w.parts;
+  std::int64_t rest = block.dim;
+  for (; rest > Codes::kBlockElements; rest -= kPartElements, parts += kPartDwords) {
+    add_parts<kHeads, true>(parts, rows, sum);
 #pragma GCC unroll 16
-    for (int j = 0; j < kTileKeys; ++j) {
-      const Codes codes = two ? Codes::load_two(rows[j]) : Codes::load_one(rows[j]);
-      rows[j] += 2 * Codes::kBlockBytes;
-#pragma GCC unroll 4
-      for (int h = 0; h < kHeads; ++h) {
-        sum[h * kTileKeys + j] = add_part(codes, q + h * kQueryDwords, sum[h * kTileKeys + j]);
-      }
-    }
+    for (int j = 0; j < kTileKeys; ++j) rows[j] += 2 * Codes::kBlockBytes;
   }
-  float all[kLanes];
-  F32::sums(sum).store(all);
-#pragma GCC unroll 4
-  for (int h = 0; h < kHeads; ++h) {
-    __builtin_memcpy(w.scores + h * kDecodeKeys + first, all + h * kTileKeys, kTileKeys * sizeof(float));
-  }
+  if (rest > 0) add_parts<kHeads, false>(parts, rows, sum);
+  store_scores<kHeads>(F32::sums(sum), w.scores + first);
 }
 
 // The way of decoding that multiplies codes of keys and widens values.

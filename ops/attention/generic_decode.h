@@ -45,6 +45,18 @@ inline void prefetch_rows(const std::byte* first, std::int64_t count, std::int64
   }
 }
 
+// Lane h * kLanes / kHeads + j is the score of head h and key j.
+template <int kHeads>
+inline void store_scores(F32 scores, float* to) {
+  constexpr int kTileKeys = kLanes / kHeads;
+  float all[kLanes];
+  scores.store(all);
+#pragma GCC unroll 4
+  for (int h = 0; h < kHeads; ++h) {
+    __builtin_memcpy(to + h * kDecodeKeys, all + h * kTileKeys, kTileKeys * sizeof(float));
+  }
+}
+
 // Scores of kLanes / kHeads keys from `first` on; keys beyond the block's repeat its last.
 template <typename Row, int kHeads>
 inline void score_keys(const DecodeBlock& block, const DecodeSpace& w, std::int64_t first) {
@@ -69,12 +81,7 @@ inline void score_keys(const DecodeBlock& block, const DecodeSpace& w, std::int6
       for (int h = 0; h < kHeads; ++h) sum[h * kTileKeys + j] = F32::fma(q[h], key, sum[h * kTileKeys + j]);
     }
   }
-  float all[kLanes];
-  F32::sums(sum).store(all);
-#pragma GCC unroll 4
-  for (int h = 0; h < kHeads; ++h) {
-    __builtin_memcpy(w.scores + h * kDecodeKeys + first, all + h * kTileKeys, kTileKeys * sizeof(float));
-  }
+  store_scores<kHeads>(F32::sums(sum), w.scores + first);
 }
 
 // Turns n scores, to be multiplied by step, into weights. Lanes beyond n become -inf: their weight of 1.2e-38
