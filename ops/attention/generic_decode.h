@@ -38,13 +38,6 @@ struct DecodeSpace {
         ahead(kAheadBytes / bytes) {}
 };
 
-inline void prefetch_rows(const std::byte* first, std::int64_t count, std::int64_t stride,
-                          std::int64_t bytes) {
-  for (std::int64_t s = 0; s < count; ++s) {
-    for (std::int64_t at = 0; at < bytes; at += 64) __builtin_prefetch(first + s * stride + at, 0, 2);
-  }
-}
-
 // Lane h * kLanes / kHeads + j is the score of head h and key j.
 template <int kHeads>
 inline void store_scores(F32 scores, float* to) {

@@ -12,6 +12,14 @@ inline std::int64_t even_part(std::int64_t n, std::int64_t most) {
   return (n + parts - 1) / parts;
 }
 
+// Into the second cache.
+inline void prefetch_rows(const std::byte* first, std::int64_t count, std::int64_t stride,
+                          std::int64_t bytes) {
+  for (std::int64_t s = 0; s < count; ++s) {
+    for (std::int64_t at = 0; at < bytes; at += 64) __builtin_prefetch(first + s * stride + at, 0, 2);
+  }
+}
+
 inline F32 load_part(const float* p, std::int64_t n) {
   return n >= kLanes ? F32::load(p) : F32::load_n(p, n);
 }

@@ -19,7 +19,7 @@
 
 namespace tessera::ops {
 
-inline constexpr std::int64_t kAttentionRows = 192;    // most rows of a block
+inline constexpr std::int64_t kAttentionRows = 288;    // most rows of a block
 inline constexpr std::int64_t kAttentionKeys = 64;     // keys that are widened at a time
 inline constexpr std::int64_t kAttentionMaxDim = 256;  // largest dim
 inline constexpr std::int64_t kAttentionLanes = 16;    // dims are padded to a multiple of this

@@ -4,9 +4,13 @@
 #include "ops/simd/pairs_x86_avx512bf16.h"
 
 #include "ops/attention/generic_code_pairs.h"
+#include "ops/attention/generic_pairs.h"
 
 namespace tessera::ops {
 
+void attention_f32_x86_avx512bf16(const AttentionBlock& block) noexcept { attend_pairs<RowF32>(block); }
+void attention_f16_x86_avx512bf16(const AttentionBlock& block) noexcept { attend_pairs<RowF16>(block); }
+void attention_q8_0_x86_avx512bf16(const AttentionBlock& block) noexcept { attend_pairs<RowQ8_0>(block); }
 void decode_q8_0_x86_avx512bf16(const DecodeBlock& block) noexcept { decode<AllCodes>(block); }
 
 }  // namespace tessera::ops

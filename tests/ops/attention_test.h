@@ -129,8 +129,23 @@ inline Rounding decode_rounding(const Cpu& cpu, DType cache) {
   Rounding rounding;
   if (cache != DType::kQ8_0) return rounding;
   if (cpu.has(IsaLevel::kAvx512Vnni)) rounding.query = 0.5 / 16319 + 0x1p-22;
-  if (cpu.has(IsaLevel::kAvx512Bf16)) rounding.value = 0x1p-9 + 0x1p-22;
+  if (cpu.has(IsaLevel::kAvx512Bf16)) rounding.value = 0x1p-8 + 0x1p-22;
   return rounding;
+}
+
+// What `cpu` rounds otherwise. Where bf16 is: queries and keys, so products by (1 + 2^-8)^2; weights, in the
+// numerator and in the denominator, together with an exponential within 7.6e-5; values.
+inline Rounding block_rounding(const Cpu& cpu) {
+  Rounding rounding;
+  if (cpu.has(IsaLevel::kAvx512Bf16)) {
+    rounding.product = 0x1p-7 + 0x1p-15;
+    rounding.value = 3 * 0x1p-8 + 2 * 7.6e-5 + 0x1p-14;
+  }
+  return rounding;
+}
+
+inline Rounding causal_rounding(const Cpu& cpu, std::int64_t tokens, DType cache) {
+  return tokens == 1 ? decode_rounding(cpu, cache) : block_rounding(cpu);
 }
 
 inline Expected expected_causal(const AttentionCase& x, std::int64_t past) {
