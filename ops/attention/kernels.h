@@ -9,9 +9,10 @@
 //
 // q and y are f32, k and v of the type of the kernel's row in kernels.inc: for kQ8_0 vectors of blocks as
 // quant/q8_0.h draws them, dim a multiple of 32. Vectors of `dim` elements are contiguous and aligned to
-// their elements, blocks to 2 bytes. y may be q. Arithmetic is f32 (the scalar
-// reference: double). Vector kernels take keys in blocks of kAttentionKeys from key 0 on, widened and with k
-// transposed in the workspace, and keep a running maximum and sum for each row.
+// their elements, blocks to 2 bytes. y may be q. Arithmetic is f32 (the scalar reference: double); kernels of
+// kAvx512Bf16 round q times scale, k, v and weights to bf16, multiply exactly and add in f32, with weights
+// within 7.6e-5. Vector kernels take keys in blocks of fixed size from key 0 on, laid out for them in the
+// workspace, and keep a running maximum and sum for each row.
 #pragma once
 
 #include <cstddef>
@@ -38,7 +39,7 @@ struct AttentionBlock {
 };
 
 // Rows of q and y, a block of k and one of v, scores, and for each row a sum in lanes, the running maximum,
-// the new one and their factor. 575 KiB at dim 256.
+// the new one and their factor. 798 KiB at dim 256. Kernels on bf16 have less in other parts.
 static constexpr std::int64_t attention_workspace_floats(std::int64_t dim) {
   const std::int64_t width = (dim + kAttentionLanes - 1) / kAttentionLanes * kAttentionLanes;
   return 2 * (kAttentionRows + kAttentionKeys) * width + kAttentionRows * kAttentionKeys +
@@ -50,6 +51,9 @@ static constexpr std::int64_t attention_workspace_floats(std::int64_t dim) {
 // The same for one position and a block of at most kDecodeKeys keys, all of them seen, without the division:
 // a partial result for each head, [values (width) | largest | sum of weights | unused]. The partial results
 // of a head are then merged in the order of their keys, so the bits depend on nothing but q and the keys.
+//
+// For kQ8_0, kernels of kAvx512Vnni and above round q to 1 / 16319 of its largest element and multiply bytes;
+// those of kAvx512Bf16 round the product of a weight and the scale of a block of v to bf16.
 inline constexpr std::int64_t kDecodeKeys = 256;
 
 static constexpr std::int64_t decode_width(std::int64_t dim) {

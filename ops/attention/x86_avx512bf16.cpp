@@ -8,7 +8,6 @@
 
 namespace tessera::ops {
 
-void attention_f32_x86_avx512bf16(const AttentionBlock& block) noexcept { attend_pairs<RowF32>(block); }
 void attention_f16_x86_avx512bf16(const AttentionBlock& block) noexcept { attend_pairs<RowF16>(block); }
 void attention_q8_0_x86_avx512bf16(const AttentionBlock& block) noexcept { attend_pairs<RowQ8_0>(block); }
 void decode_q8_0_x86_avx512bf16(const DecodeBlock& block) noexcept { decode<AllCodes>(block); }

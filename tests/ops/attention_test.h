@@ -133,11 +133,12 @@ inline Rounding decode_rounding(const Cpu& cpu, DType cache) {
   return rounding;
 }
 
-// What `cpu` rounds otherwise. Where bf16 is: queries and keys, so products by (1 + 2^-8)^2; weights, in the
-// numerator and in the denominator, together with an exponential within 7.6e-5; values.
-inline Rounding block_rounding(const Cpu& cpu) {
+// What `cpu` rounds for several positions: nothing where the cache is f32. Elsewhere, where bf16 is: queries
+// and keys, so products by (1 + 2^-8)^2; weights, in the numerator and in the denominator, together with an
+// exponential within 7.6e-5; values.
+inline Rounding block_rounding(const Cpu& cpu, DType cache) {
   Rounding rounding;
-  if (cpu.has(IsaLevel::kAvx512Bf16)) {
+  if (cache != DType::kF32 && cpu.has(IsaLevel::kAvx512Bf16)) {
     rounding.product = 0x1p-7 + 0x1p-15;
     rounding.value = 3 * 0x1p-8 + 2 * 7.6e-5 + 0x1p-14;
   }
@@ -145,7 +146,7 @@ inline Rounding block_rounding(const Cpu& cpu) {
 }
 
 inline Rounding causal_rounding(const Cpu& cpu, std::int64_t tokens, DType cache) {
-  return tokens == 1 ? decode_rounding(cpu, cache) : block_rounding(cpu);
+  return tokens == 1 ? decode_rounding(cpu, cache) : block_rounding(cpu, cache);
 }
 
 inline Expected expected_causal(const AttentionCase& x, std::int64_t past) {
