@@ -150,15 +150,17 @@ struct Widening {
     score_keys<Row, kHeads>(block, w, first);
   }
   template <int kHeads>
-  static void add(const DecodeBlock& block, const DecodeSpace& w, float* y, std::int64_t first,
-                  std::int64_t last) {
+  static void add(const DecodeBlock& block, const DecodeSpace& w, float* y) {
     // Accumulators of a tile: 4 x 4 of 32 registers, 4 x 2 of 16.
     constexpr int kVectors = (F32::kRegisters == 32 ? 16 : 8) / (kHeads < 2 ? 2 : kHeads);
-    std::int64_t i = 0;
-    for (; i + kVectors * kLanes <= block.dim; i += kVectors * kLanes) {
-      add_values<Row, kHeads, kVectors>(block, w, y, first, last, i);
+    for (std::int64_t s = 0; s < block.keys; s += kStripKeys) {
+      const std::int64_t last = smaller(s + kStripKeys, block.keys);
+      std::int64_t i = 0;
+      for (; i + kVectors * kLanes <= block.dim; i += kVectors * kLanes) {
+        add_values<Row, kHeads, kVectors>(block, w, y, s, last, i);
+      }
+      for (; i < block.dim; i += kLanes) add_values<Row, kHeads, 1>(block, w, y, s, last, i);
     }
-    for (; i < block.dim; i += kLanes) add_values<Row, kHeads, 1>(block, w, y, first, last, i);
   }
 };
 
@@ -175,9 +177,7 @@ inline void decode_heads(const DecodeBlock& block, std::int64_t head) {
     weigh_head(w.scores + h * kDecodeKeys, block.keys, w.step[h],
                partial + h * block.partial_stride + w.width);
   }
-  for (std::int64_t s = 0; s < block.keys; s += kStripKeys) {
-    Way::template add<kHeads>(block, w, partial, s, smaller(s + kStripKeys, block.keys));
-  }
+  Way::template add<kHeads>(block, w, partial);
 }
 
 template <typename Way>

@@ -52,8 +52,8 @@ static constexpr std::int64_t attention_workspace_floats(std::int64_t dim) {
 // a partial result for each head, [values (width) | largest | sum of weights | unused]. The partial results
 // of a head are then merged in the order of their keys, so the bits depend on nothing but q and the keys.
 //
-// For kQ8_0, kernels of kAvx512Vnni and above round q to 1 / 16319 of its largest element and multiply bytes;
-// those of kAvx512Bf16 round the product of a weight and the scale of a block of v to bf16.
+// For kQ8_0, kernels of kAvx512Vnni and above round q to 1 / 16319 of its largest element, and for each 32
+// dims the products of weights and scales of v to 1 / 32767 of the block's largest, and multiply integers.
 inline constexpr std::int64_t kDecodeKeys = 256;
 
 static constexpr std::int64_t decode_width(std::int64_t dim) {
@@ -75,10 +75,10 @@ struct DecodeBlock {
   float* workspace;             // decode_workspace_floats(dim), aligned to 64 bytes
 };
 
-// Of four heads: queries, scores, and queries again as operands of byte dot products (three dwords for four
-// dims) or weights of 16 keys as pairs.
+// Of four heads: queries, scores, and operands of integer dot products, three dwords for four dims or a word
+// a key for 32 dims.
 static constexpr std::int64_t decode_workspace_floats(std::int64_t dim) {
-  return 4 * (decode_width(dim) + kDecodeKeys + kAttentionMaxDim);
+  return 4 * (decode_width(dim) + kDecodeKeys + 4 * kAttentionMaxDim);
 }
 
 // y = sum_b e^(largest_b - largest) values_b / sum_b e^(largest_b - largest) sum_b of one head; zero without

@@ -41,6 +41,37 @@ inline I32 shifted_left(I32 x) {
 inline I32 operator-(I32 a, I32 b) { return {_mm512_sub_epi32(a.v, b.v)}; }
 inline I32 load_i32(const float* p) { return {_mm512_loadu_si512(p)}; }
 inline void store_i32(I32 x, float* p) { _mm512_storeu_si512(p, x.v); }
+// Two signed words for each lane of F32.
+struct Words {
+  __m512i v;
+
+  // The same two in all lanes.
+  static Words all(const std::int16_t* two) {
+    int words;
+    __builtin_memcpy(&words, two, 4);
+    return {_mm512_set1_epi32(words)};
+  }
+  // Of 32 codes of each of two blocks pairs of those at the same place: low has places 0 to 7 and 16 to 23,
+  // high the others.
+  static void load(const std::byte* first, const std::byte* second, Words& low, Words& high) {
+    const __m256i a = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(first + 2));
+    const __m256i b = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(second + 2));
+    low = {_mm512_cvtepi8_epi16(_mm256_unpacklo_epi8(a, b))};
+    high = {_mm512_cvtepi8_epi16(_mm256_unpackhi_epi8(a, b))};
+  }
+  // Lanes of such a low and high in the order of their places.
+  static void order(F32& low, F32& high) {
+    const __m512 first = _mm512_shuffle_f32x4(low.v, high.v, 0x44);
+    high = {_mm512_shuffle_f32x4(low.v, high.v, 0xEE)};
+    low = {first};
+  }
+};
+inline I32 add_dots(I32 sum, Words a, Words b) { return {_mm512_dpwssd_epi32(sum.v, a.v, b.v)}; }
+
+// Whole numbers that fit, a word a lane.
+inline void store_i16(F32 x, std::int16_t* p) {
+  _mm256_storeu_si256(reinterpret_cast<__m256i*>(p), _mm512_cvtsepi32_epi16(_mm512_cvtps_epi32(x.v)));
+}
 // Whole numbers from -128 to 127, a byte a lane.
 inline void store_i8(F32 x, std::int8_t* p) {
   _mm_storeu_si128(reinterpret_cast<__m128i*>(p), _mm512_cvtsepi32_epi8(_mm512_cvtps_epi32(x.v)));

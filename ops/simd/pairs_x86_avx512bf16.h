@@ -12,18 +12,6 @@ namespace {
 struct Pairs {
   __m512i v;
 
-  static Pairs load(const std::uint16_t* p) { return {_mm512_loadu_si512(p)}; }
-  // The same pair in all lanes.
-  static Pairs all(const std::uint16_t* two) {
-    int pair;
-    __builtin_memcpy(&pair, two, 4);
-    return {_mm512_set1_epi32(pair)};
-  }
-  // Of numbers that bf16 holds exactly.
-  static Pairs exact(F32 first, F32 second) {
-    return {
-        _mm512_or_si512(_mm512_srli_epi32(_mm512_castps_si512(first.v), 16), _mm512_castps_si512(second.v))};
-  }
   // Elements of `low` and then those of `high`, rounded: pairs of neighbours.
   static Pairs rounded(F32 low, F32 high) {
     return {reinterpret_cast<__m512i>(_mm512_cvtne2ps_pbh(high.v, low.v))};
@@ -42,7 +30,6 @@ struct Pairs {
   static F32 dot(Pairs a, Pairs b, F32 sum) {
     return {_mm512_dpbf16_ps(sum.v, reinterpret_cast<__m512bh>(a.v), reinterpret_cast<__m512bh>(b.v))};
   }
-  void store(std::uint16_t* p) const { _mm512_storeu_si512(p, v); }
 };
 
 // 2^x, relative error below 7.6e-5: a fiftieth of what rounding to bf16 may add. x = n + f, 0 <= f < 1, and
@@ -55,10 +42,6 @@ inline F32 rough_exp2(F32 x) {
   p = F32::fma(p, f, F32::all(0.695833564f));
   p = F32::fma(p, f, F32::all(0.999925196f));
   return {_mm512_scalef_ps(p.v, x.v)};
-}
-
-inline void store_bf16(F32 x, std::uint16_t* p) {
-  _mm256_storeu_si256(reinterpret_cast<__m256i*>(p), reinterpret_cast<__m256i>(_mm512_cvtneps_pbh(x.v)));
 }
 
 }  // namespace

@@ -30,9 +30,10 @@ struct AttentionCase {
 };
 
 // What a kernel rounds beside f32 arithmetic: each product q_i k_i, relatively; each q_i, relatively to the
-// largest; each product of a weight and a value, relatively.
+// largest; each product of a weight and a value, relatively, or relatively to the largest product of a weight
+// with 32 neighbours over 256 keys.
 struct Rounding {
-  double product = 0, query = 0, value = 0;
+  double product = 0, query = 0, value = 0, weight = 0;
 };
 
 struct Expected {
@@ -42,6 +43,7 @@ struct Expected {
     double uneven = 0;   // max_s scale * max_i |q_i| * sum_i |k_si|
   };
   std::vector<double> y, weight;  // and sum_s w_s |v_s| / sum_s w_s
+  std::vector<double> spread;  // sum over 256 keys each of their number times Rounding's product / sum_s w_s
   std::vector<Row> rows;
 
   // With u = 2^-24, n keys in b blocks, and A = Row::largest:
@@ -51,7 +53,7 @@ struct Expected {
   //   cancel), in the numerator and in the denominator;
   //   sums over keys, the product with 1 / sum and the rounding of y: (n + 2 b + 20) u.
   // All relative to W = `weight`. Weights below e^-87.3 come out as 1.2e-38 at most. Other roundings move
-  // scores by product * A and query * Row::uneven, and the numerator by value * W.
+  // scores by product * A and query * Row::uneven, and the numerator by value * W and weight * `spread`.
   double bound(std::size_t i, const Rounding& rounding) const {
     const double u = 0x1p-24;
     const Row& row = rows[i * rows.size() / y.size()];
@@ -60,7 +62,7 @@ struct Expected {
     const double delta = (row.dim + 3 + 2 * blocks) * u * row.largest + (1 + blocks) * 2e-7 +
                          rounding.product * row.largest + rounding.query * row.uneven;
     const double relative = std::expm1(2 * delta) + (row.keys + 2 * blocks + 20) * u + rounding.value;
-    return relative * weight[i] + 1e-34;
+    return relative * weight[i] + rounding.weight * spread[i] + 1e-34;
   }
 };
 
@@ -101,10 +103,26 @@ Expected expected_attention(const AttentionCase& x, From from, To to) {
         weight[i] += w * std::abs(double{v[i]});
       }
     }
+    std::vector<double> spread(dim);
+    for (std::int64_t first = 0; first < n; first += 256) {
+      const std::int64_t last = std::min<std::int64_t>(n, first + 256);
+      std::vector<double> widest_products((dim + 31) / 32);
+      for (std::int64_t s = first; s < last; ++s) {
+        const float* v = x.v.data() + ((begin + s) * x.kv_heads + group) * x.dim;
+        const double w = std::exp(scores[static_cast<std::size_t>(s)] - top);
+        for (std::size_t i = 0; i < dim; ++i) {
+          widest_products[i / 32] = std::max(widest_products[i / 32], w * std::abs(double{v[i]}));
+        }
+      }
+      for (std::size_t i = 0; i < dim; ++i) {
+        spread[i] += static_cast<double>(last - first) * widest_products[i / 32];
+      }
+    }
     out.rows.push_back(row);
     for (std::size_t i = 0; i < dim; ++i) {
       out.y.push_back(n > 0 ? value[i] / sum : 0);
       out.weight.push_back(n > 0 ? weight[i] / sum : 0);
+      out.spread.push_back(n > 0 ? spread[i] / sum : 0);
     }
   }
   return out;
@@ -124,12 +142,13 @@ inline void expect_within(const std::vector<float>& y, const Expected& expected,
 }
 
 // What `cpu` rounds for one position over a cache of that type: where bytes are multiplied, queries to half a
-// step of 1 / 16319 of their largest element, and where bf16 is, weights times scales to 8 bits.
+// step of 1 / 16319 of their largest element, and weights times scales to half a step of 1 / 32767 of the
+// largest product, by which codes of up to 127 are multiplied.
 inline Rounding decode_rounding(const Cpu& cpu, DType cache) {
   Rounding rounding;
-  if (cache != DType::kQ8_0) return rounding;
-  if (cpu.has(IsaLevel::kAvx512Vnni)) rounding.query = 0.5 / 16319 + 0x1p-22;
-  if (cpu.has(IsaLevel::kAvx512Bf16)) rounding.value = 0x1p-8 + 0x1p-22;
+  if (cache != DType::kQ8_0 || !cpu.has(IsaLevel::kAvx512Vnni)) return rounding;
+  rounding.query = 0.5 / 16319 + 0x1p-22;
+  rounding.weight = 0.5 / 32767 + 0x1p-22;
   return rounding;
 }
 
