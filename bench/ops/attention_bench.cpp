@@ -34,10 +34,12 @@ OpRow causal(DType cache, std::int64_t rows, std::int64_t past) {
 void add_attention_rows(const Setup& setup) {
   for (const DType cache : {DType::kF16, DType::kQ8_0, DType::kF32}) {
     const std::string type(info(cache).name);
-    OpRow prefill = causal(cache, 512, 0);
-    prefill.name = "causal_attention/" + type + "/prefill:512";
-    prefill.levels = OpRow::Levels::kVector;
-    add_row(setup, prefill);
+    for (const std::int64_t rows : {512, 2048}) {
+      OpRow prefill = causal(cache, rows, 0);
+      prefill.name = "causal_attention/" + type + "/prefill:" + std::to_string(rows);
+      prefill.levels = OpRow::Levels::kVector;
+      add_row(setup, prefill);
+    }
     for (const std::int64_t depth : {1024, 4096}) {
       OpRow decode = causal(cache, 1, depth - 1);
       decode.name = "causal_attention/" + type + "/decode:" + std::to_string(depth);
