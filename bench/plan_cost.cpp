@@ -6,9 +6,9 @@ namespace tessera::bench {
 namespace {
 
 OpCost causal_attention_cost(const Step& step, std::int64_t past) {
-  const TensorDesc& cache = step.inputs[1].desc;
-  const std::int64_t rows = step.output.desc.shape[0];
-  const auto outputs = static_cast<double>(step.output.desc.shape.elements());
+  const TensorDesc &q = step.inputs[0].desc, &cache = step.inputs[1].desc;
+  const std::int64_t rows = q.shape[0];
+  const auto outputs = static_cast<double>(q.shape.elements());
   const double keys = static_cast<double>(past) + static_cast<double>(rows + 1) / 2;  // mean over the rows
   const double row_bytes = static_cast<double>(dense_bytes(cache.dtype, {cache.shape[1], cache.shape[2]}));
   return {.bytes = 8 * outputs + 2 * static_cast<double>(past + rows) * row_bytes,

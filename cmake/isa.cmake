@@ -5,6 +5,7 @@ set(TESSERA_ISA_FLAGS_x86_avx2 -mavx2 -mfma -mf16c)
 set(TESSERA_ISA_FLAGS_x86_avx512 ${TESSERA_ISA_FLAGS_x86_avx2} -mavx512f -mavx512bw -mavx512dq -mavx512vl
     -mprefer-vector-width=512)
 set(TESSERA_ISA_FLAGS_x86_avx512vnni ${TESSERA_ISA_FLAGS_x86_avx512} -mavx512vnni)
+set(TESSERA_ISA_FLAGS_x86_avx512bf16 ${TESSERA_ISA_FLAGS_x86_avx512vnni} -mavx512bf16)
 
 # tessera_kernels(FOLDER LEVEL...): adds FOLDER/LEVEL.cpp for each level that the target processor can have.
 function(tessera_kernels folder)

@@ -1,9 +1,18 @@
 #include <cmath>
+#include <utility>
 
 #include "bench/ops/op_bench.h"
 
 namespace tessera::bench {
 namespace {
+
+// [rows, heads, dim], the rows of each head together, as sessions keep them.
+TensorView cache_of(Operands& o, DType dtype, const Shape& shape) {
+  TensorView view = o.normal(dtype, {shape[1], shape[0], shape[2]});
+  view.shape = shape;
+  std::swap(view.strides[0], view.strides[1]);
+  return view;
+}
 
 // 32 query heads on 8 key/value heads of 128, as in the 4B and 8B text models.
 OpRow causal(DType cache, std::int64_t rows, std::int64_t past) {
@@ -11,8 +20,8 @@ OpRow causal(DType cache, std::int64_t rows, std::int64_t past) {
   row.build = [=](Graph& g, Operands& o) {
     constexpr std::int64_t kHeads = 32, kKvHeads = 8, kDim = 128;
     const TensorView q = o.normal(DType::kF32, {rows, kHeads, kDim});
-    const TensorView k = o.normal(cache, {past + rows, kKvHeads, kDim});
-    const TensorView v = o.normal(cache, {past + rows, kKvHeads, kDim});
+    const TensorView k = cache_of(o, cache, {past + rows, kKvHeads, kDim});
+    const TensorView v = cache_of(o, cache, {past + rows, kKvHeads, kDim});
     return ops::causal_attention(g, q, k, v, o.number(static_cast<std::int32_t>(past)),
                                  1 / std::sqrt(static_cast<float>(kDim)));
   };
@@ -25,15 +34,19 @@ OpRow causal(DType cache, std::int64_t rows, std::int64_t past) {
 void add_attention_rows(const Setup& setup) {
   for (const DType cache : {DType::kF16, DType::kQ8_0, DType::kF32}) {
     const std::string type(info(cache).name);
-    OpRow prefill = causal(cache, 512, 0);
-    prefill.name = "causal_attention/" + type + "/prefill:512";
-    prefill.levels = OpRow::Levels::kVector;
-    add_row(setup, prefill);
-    OpRow decode = causal(cache, 1, 4095);
-    decode.name = "causal_attention/" + type + "/decode:4096";
-    decode.caches = OpRow::Caches::kCold;
-    decode.levels = OpRow::Levels::kVector;
-    add_row(setup, decode);
+    for (const std::int64_t rows : {512, 2048}) {
+      OpRow prefill = causal(cache, rows, 0);
+      prefill.name = "causal_attention/" + type + "/prefill:" + std::to_string(rows);
+      prefill.levels = OpRow::Levels::kVector;
+      add_row(setup, prefill);
+    }
+    for (const std::int64_t depth : {1024, 4096}) {
+      OpRow decode = causal(cache, 1, depth - 1);
+      decode.name = "causal_attention/" + type + "/decode:" + std::to_string(depth);
+      decode.caches = OpRow::Caches::kCold;
+      decode.levels = OpRow::Levels::kVector;
+      add_row(setup, decode);
+    }
   }
   // One picture of 1024 x 1024; widths of a head of the 2B and 4B, of the 8B tower, and of ViT-H.
   for (const std::int64_t dim : {64, 72, 80}) {

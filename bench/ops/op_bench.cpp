@@ -31,6 +31,15 @@ int copies_of(const OpRow& row) {
   return static_cast<int>(uncached_bytes() / std::max<std::size_t>(operands.bytes(), 1) + 1);
 }
 
+// Of the step with the most arithmetic, the last of equals: small steps prepare its operands or end its work.
+std::string_view main_kernel(const Plan& plan) {
+  const Step* main = &plan.steps().back();
+  for (const Step& step : plan.steps()) {
+    if (step.cost.flops > main->cost.flops) main = &step;
+  }
+  return main->plan.kernel;
+}
+
 // Of the unit that the kernel computes with, told by the level that ends its name.
 double arithmetic_roof(const Roofs& roofs, std::string_view kernel) {
   if (kernel.ends_with("amx")) return roofs.bf16_tile;
@@ -57,7 +66,7 @@ void run(benchmark::State& state, const Setup& setup, const OpRow& row, const Cp
     ++runs;
   }
 
-  const std::string_view kernel = plan->steps().back().plan.kernel;
+  const std::string_view kernel = main_kernel(*plan);
   const OpCost cost = cost_of_run(*plan, row.past);
   const double bytes = cost.bytes * runs / seconds, flops = cost.flops * runs / seconds;
   state.counters["GB/s"] = bytes / 1e9;
@@ -141,7 +150,7 @@ void add_row(const Setup& setup, const OpRow& row) {
     const Cpu cpu = setup.cpu.limited_to(level.level);
     Operands operands(Operands::Memory::kNone);
     const Plan plan = plan_of(row, operands, 1, cpu);
-    const std::string kernel = plan.steps().back().plan.kernel;
+    const std::string kernel(main_kernel(plan));
     if (kernel == kernel_before) continue;
     kernel_before = kernel;
     const std::string name = row.name + "/" + std::string(level.name);

@@ -63,10 +63,10 @@ struct OpRow {
 
 // Registers the rows of `row` with Google Benchmark. Each has the plan's kernel as label and the counters
 // GB/s and GFLOP/s, of the op's own cost, and %bw and %flops, their share of the limits measured at the
-// start. The label is that of the last step: a product with block weights stands behind the quantization of
-// its activations, and the counters are for both. The arithmetic limit is that of the unit of the kernel's
-// level: f32 multiply-add up to AVX-512, int8 dot products, bf16 dot products, bf16 tiles. Where operands
-// stay in the cache, %bw may exceed 100. The column CPU counts all copies of a cold row.
+// start. The label is that of the step with the most arithmetic: a product with block weights stands behind
+// the quantization of its activations, the counters are for both. The arithmetic limit is that of the unit of
+// the kernel's level: f32 multiply-add up to AVX-512, int8 dot products, bf16 dot products, bf16 tiles. Where
+// operands stay in the cache, %bw may exceed 100. The column CPU counts all copies of a cold row.
 void add_row(const Setup& setup, const OpRow& row);
 
 void add_attention_rows(const Setup& setup);

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cmath>
 #include <cstring>
+#include <utility>
 
 #include "models/qwen3vl/positions.h"
 #include "models/qwen3vl/text.h"
@@ -41,6 +42,14 @@ bool usable(std::span<const float> logits) {
     any |= x > -INFINITY;
   }
   return any;
+}
+
+// [C, G, d], the rows of each head together: attention reads them as one stream.
+TensorDesc cache_of_heads(DType dtype, std::int64_t rows, std::int64_t heads, std::int64_t dim) {
+  TensorDesc desc = TensorDesc::dense(dtype, {heads, rows, dim});
+  desc.shape = {rows, heads, dim};
+  std::swap(desc.strides[0], desc.strides[1]);
+  return desc;
 }
 
 }  // namespace
@@ -103,11 +112,12 @@ Session::Session(std::shared_ptr<const Model> model, const SessionOptions& optio
     refuse("chunk", "out of range (got " + std::to_string(options.chunk) + ", expected 1 or more)");
   options_.chunk = std::min(options.chunk, options.context);  // more would only overflow sums
   cache_->memory = Buffer::allocate(cache_bytes(c, options.context, options.cache_dtype));
-  const Shape shape{options.context, c.num_key_value_heads, c.head_dim};
-  const std::int64_t bytes = dense_bytes(options.cache_dtype, shape);
+  const TensorDesc desc =
+      cache_of_heads(options.cache_dtype, options.context, c.num_key_value_heads, c.head_dim);
+  const std::int64_t bytes = dense_bytes(desc.dtype, desc.shape);
   std::byte* at = cache_->memory.data();
   for (std::int64_t i = 0; i < c.num_hidden_layers; ++i, at += 2 * bytes) {
-    cache_->layers.push_back({{options.cache_dtype, shape, at}, {options.cache_dtype, shape, at + bytes}});
+    cache_->layers.push_back({{desc, at}, {desc, at + bytes}});
   }
 }
 

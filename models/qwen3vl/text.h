@@ -9,7 +9,7 @@
 
 namespace tessera::qwen3vl {
 
-// Rotated keys, and values, of one layer: [C, G, d], C the context.
+// Rotated keys, and values, of one layer: [C, G, d], C the context, in memory head after head.
 struct LayerCache {
   TensorView keys, values;
 };

@@ -1,4 +1,5 @@
 #include <algorithm>
+#include <type_traits>
 
 #include "ops/attention/kernels.h"
 #include "ops/op_util.h"
@@ -11,10 +12,20 @@ struct CausalParams {
   float scale;
 };
 
+struct MergeParams {
+  std::int64_t rows, dim;  // of the cache
+};
+
 struct SegmentParams {
   std::int64_t segment;
   double scale;
 };
+
+// Blocks of keys that `rows` rows of a cache make, and what is kept of each head for all of them: dwords.
+constexpr std::int64_t decode_blocks(std::int64_t rows) { return (rows + kDecodeKeys - 1) / kDecodeKeys; }
+constexpr std::int64_t decoded_dwords(std::int64_t rows, std::int64_t dim) {
+  return decode_blocks(rows) * decode_partial_floats(dim);
+}
 
 void check_head_dim(const TensorDesc& q) {
   if (q.dtype != DType::kF32 || q.shape.rank() != 3 || q.shape[2] < 1 || q.shape[2] > kAttentionMaxDim) {
@@ -35,6 +46,17 @@ TensorDesc infer_causal(const OpArgs& args) {
   }
   if (past != TensorDesc::dense(DType::kI32, {1})) reject("past is " + describe(past) + ", expected i32[1]");
   return TensorDesc::dense(DType::kF32, q.shape);
+}
+
+// What the kernels keep of each block of keys, bits of f32, as i32 [1, H, ...]: what is not seen stays unset.
+TensorDesc infer_decode(const OpArgs& args) {
+  infer_causal(args);
+  const Shape& q = args.inputs[0].shape;
+  return TensorDesc::dense(DType::kI32, {1, q[1], decoded_dwords(args.inputs[1].shape[0], q[2])});
+}
+
+TensorDesc infer_merge(const OpArgs& args) {
+  return TensorDesc::dense(DType::kF32, {1, args.inputs[0].shape[1], args.get<MergeParams>().dim});
 }
 
 TensorDesc infer_segment(const OpArgs& args) {
@@ -130,23 +152,87 @@ void run_segment(const KernelArgs& args, std::int64_t begin, std::int64_t end) n
   }
 }
 
+// Rows of a cache that its row `past` and those before make.
+std::int64_t seen_rows(const TensorView& past, std::int64_t rows) {
+  return std::clamp<std::int64_t>(*past.as<std::int32_t>() + std::int64_t{1}, 0, rows);
+}
+
+// There are as many tasks as the whole cache has blocks; those that are seen are dealt out evenly among them.
+template <auto kernel>
+void run_decode(const KernelArgs& args, std::int64_t begin, std::int64_t end) noexcept {
+  const TensorView &q = args.inputs[0], &k = args.inputs[1], &v = args.inputs[2];
+  const std::int64_t seen = seen_rows(args.inputs[3], k.shape[0]), groups = k.shape[1];
+  const std::int64_t blocks = decode_blocks(seen), tasks = decode_blocks(k.shape[0]) * groups;
+  DecodeBlock block{};
+  block.q_head_stride = q.strides[1] / 4;
+  block.k_stride = k.strides[0];
+  block.v_stride = v.strides[0];
+  block.heads = q.shape[1] / groups;
+  block.dim = q.shape[2];
+  block.scale = args.get<CausalParams>().scale;
+  block.partial_stride = decoded_dwords(k.shape[0], block.dim);
+  block.workspace = reinterpret_cast<float*>(args.workspace);
+  const std::int64_t last = blocks * groups * end / tasks;
+  for (std::int64_t i = blocks * groups * begin / tasks; i < last; ++i) {
+    const std::int64_t group = i / blocks, key = i % blocks * kDecodeKeys, head = group * block.heads;
+    block.q = reinterpret_cast<const float*>(q.data + head * q.strides[1]);
+    block.k = k.data + key * k.strides[0] + group * k.strides[1];
+    block.v = v.data + key * v.strides[0] + group * v.strides[1];
+    block.keys = std::min(kDecodeKeys, seen - key);
+    block.partial =
+        args.output.as<float>() + head * block.partial_stride + i % blocks * decode_partial_floats(block.dim);
+    kernel(block);
+  }
+}
+
+template <auto kernel>
+void run_merge(const KernelArgs& args, std::int64_t begin, std::int64_t end) noexcept {
+  const TensorView& y = args.output;
+  const auto [rows, dim] = args.get<MergeParams>();
+  const std::int64_t stride = decoded_dwords(rows, dim);
+  for (std::int64_t head = begin; head < end; ++head) {
+    kernel({.partials = args.inputs[0].as<const float>() + head * stride,
+            .stride = decode_partial_floats(dim),
+            .blocks = decode_blocks(seen_rows(args.inputs[1], rows)),
+            .dim = dim,
+            .y = y.as<float>() + head * dim,
+            .factors = reinterpret_cast<float*>(args.workspace)});
+  }
+}
+
+// The steps that a kernel can do.
+struct Runs {
+  KernelFn causal, segment, decode, merge;
+};
+
+template <auto kernel>
+constexpr Runs runs_of() {
+  if constexpr (std::is_invocable_v<decltype(kernel), const AttentionBlock&>) {
+    return {run_causal<kernel>, run_segment<kernel>, nullptr, nullptr};
+  } else if constexpr (std::is_invocable_v<decltype(kernel), const DecodeBlock&>) {
+    return {nullptr, nullptr, run_decode<kernel>, nullptr};
+  } else {
+    return {nullptr, nullptr, nullptr, run_merge<kernel>};
+  }
+}
+
 struct AttentionRow {
   IsaLevel level;
   DType cache;
   const char* name;
-  KernelFn causal, segment;
+  Runs runs;
 };
 
 constexpr AttentionRow kTable[] = {
-#define TESSERA_KERNEL(level, function, cache) \
-  {IsaLevel::level, DType::cache, #function, run_causal<function>, run_segment<function>},
+#define TESSERA_KERNEL(level, function, Work, cache) \
+  {IsaLevel::level, DType::cache, #function, runs_of<function>()},
 #include "ops/attention/kernels.inc"
 #undef TESSERA_KERNEL
 };
 
-const AttentionRow& best_row(const Cpu& cpu, DType cache) {
+const AttentionRow& best_row(const Cpu& cpu, DType cache, KernelFn Runs::*step) {
   const AttentionRow* row = kTable;
-  while (row->cache != cache || !cpu.has(row->level)) ++row;
+  while (row->cache != cache || !(row->runs.*step) || !cpu.has(row->level)) ++row;
   return *row;
 }
 
@@ -156,19 +242,37 @@ std::size_t workspace_bytes(const OpArgs& args) {
 
 OpPlan plan_causal(const OpArgs& args, const Cpu& cpu) {
   const TensorDesc &q = args.inputs[0], &k = args.inputs[1];
-  const AttentionRow& row = best_row(cpu, k.dtype);
-  return {.run = row.causal,
+  const AttentionRow& row = best_row(cpu, k.dtype, &Runs::causal);
+  return {.run = row.runs.causal,
           .kernel = row.name,
           .tasks = k.shape[1] * causal_cut(q, k).blocks(),
           .workspace_bytes = workspace_bytes(args),
           .in_place_inputs = 1};
 }
 
+OpPlan plan_decode(const OpArgs& args, const Cpu& cpu) {
+  const TensorDesc& k = args.inputs[1];
+  const AttentionRow& row = best_row(cpu, k.dtype, &Runs::decode);
+  return {.run = row.runs.decode,
+          .kernel = row.name,
+          .tasks = decode_blocks(k.shape[0]) * k.shape[1],
+          .workspace_bytes = static_cast<std::size_t>(decode_workspace_floats(k.shape[2])) * sizeof(float)};
+}
+
+OpPlan plan_merge(const OpArgs& args, const Cpu& cpu) {
+  const AttentionRow& row = best_row(cpu, DType::kF32, &Runs::merge);
+  const auto blocks = static_cast<std::size_t>(decode_blocks(args.get<MergeParams>().rows));
+  return {.run = row.runs.merge,
+          .kernel = row.name,
+          .tasks = args.output.shape[1],
+          .workspace_bytes = blocks * sizeof(float)};
+}
+
 OpPlan plan_segment(const OpArgs& args, const Cpu& cpu) {
   const Shape& shape = args.output.shape;
   const std::int64_t segment = args.get<SegmentParams>().segment;
-  const AttentionRow& row = best_row(cpu, DType::kF32);
-  return {.run = row.segment,
+  const AttentionRow& row = best_row(cpu, DType::kF32, &Runs::segment);
+  return {.run = row.runs.segment,
           .kernel = row.name,
           .tasks = shape[0] / segment * shape[1] * Cut(segment, 1).blocks(),
           .workspace_bytes = workspace_bytes(args),
@@ -178,7 +282,7 @@ OpPlan plan_segment(const OpArgs& args, const Cpu& cpu) {
 // Each row against `keys` keys, which are read once.
 OpCost cost(const OpArgs& args, std::int64_t keys) {
   const TensorDesc& k = args.inputs[1];
-  const auto outputs = static_cast<double>(args.output.shape.elements());
+  const auto outputs = static_cast<double>(args.inputs[0].shape.elements());
   const double cache = static_cast<double>(k.shape.elements()) * bytes_per_element(k.dtype);
   return {.bytes = 8 * outputs + 2 * cache, .flops = 4 * outputs * static_cast<double>(keys)};
 }
@@ -187,13 +291,27 @@ OpCost cost(const OpArgs& args, std::int64_t keys) {
 OpCost cost_causal(const OpArgs& args) { return cost(args, args.inputs[1].shape[0]); }
 OpCost cost_segment(const OpArgs& args) { return cost(args, args.get<SegmentParams>().segment); }
 
+// A pass over all partial results; how many there are is not known before the run either.
+OpCost cost_merge(const OpArgs& args) {
+  const auto partials = static_cast<double>(args.inputs[0].shape.elements());
+  return {.bytes = 4 * partials, .flops = 2 * partials};
+}
+
 constexpr OpDef kCausal{"causal_attention", infer_causal, plan_causal, cost_causal};
+constexpr OpDef kDecode{"causal_attention", infer_decode, plan_decode, cost_causal};
+constexpr OpDef kMerge{"merge_attention", infer_merge, plan_merge, cost_merge};
 constexpr OpDef kSegment{"segment_attention", infer_segment, plan_segment, cost_segment};
 
 }  // namespace
 
 Tensor causal_attention(Graph& g, const Operand& q, const Operand& k, const Operand& v, const Operand& past,
                         float scale) {
+  const auto shape = [&](const Operand& x) { return x.view() ? x.view()->shape : g.shape(x.tensor()); };
+  const Shape queries = shape(q), cache = shape(k);
+  if (queries.rank() == 3 && queries[0] == 1) {
+    const Tensor decoded = g.append(kDecode, {q, k, v, past}, CausalParams{scale});
+    return g.append(kMerge, {decoded, past}, MergeParams{cache[0], cache[2]});
+  }
   return g.append(kCausal, {q, k, v, past}, CausalParams{scale});
 }
 

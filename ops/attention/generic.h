@@ -4,31 +4,34 @@
 // one chain of FMAs in the order of the keys or dims, so tile sizes cannot change it.
 #pragma once
 
+#include "ops/attention/generic_rows.h"
+
 namespace {
 
 using tessera::ops::AttentionBlock;
 
-constexpr std::int64_t kLanes = F32::kLanes;
 constexpr std::int64_t kRows = tessera::ops::kAttentionRows, kKeys = tessera::ops::kAttentionKeys;
 // Accumulators of a tile: 6 x 4 of 32 registers, 6 x 2 of 16.
 constexpr std::int64_t kTileRows = 6, kTileVectors = F32::kRegisters == 32 ? 4 : 2;
 
-inline std::int64_t smaller(std::int64_t a, std::int64_t b) { return a < b ? a : b; }
-// The first of the fewest parts of n, each at most `most` and about equally large.
-inline std::int64_t even_part(std::int64_t n, std::int64_t most) {
-  const std::int64_t parts = (n + most - 1) / most;
-  return (n + parts - 1) / parts;
-}
-
-// c = a b, or c = factor * c + a b with one factor a row.
+// c = a b, or c = factor * c + a b with one factor a row. a and b hold what a unit multiplies, 32 bits each.
 struct Product {
   const float *a, *b;
   float* c;
   const float* factor;  // null: c holds nothing yet
   std::int64_t a_stride, b_stride, c_stride, depth;
+  bool half =
+      false;  // beyond depth, half of what stands there is multiplied: only units of pairs have halves
 };
 
-template <int kM, int kN>
+// Multiplies numbers.
+struct Singles {
+  static constexpr bool kHalves = false;
+  static F32 multiply(F32 a, F32 b, F32 sum) { return F32::fma(a, b, sum); }
+  static F32 half(F32 b) { return b; }
+};
+
+template <typename Unit, int kM, int kN>
 inline void multiply_tile(const Product& p) {
   const float *a = p.a, *b = p.b, *factor = p.factor;
   float* c = p.c;
@@ -49,7 +52,15 @@ inline void multiply_tile(const Product& p) {
     for (int i = 0; i < kM; ++i) {
       const F32 element = F32::all(a[i * a_stride]);
 #pragma GCC unroll 8
-      for (int j = 0; j < kN; ++j) sum[i][j] = F32::fma(element, row[j], sum[i][j]);
+      for (int j = 0; j < kN; ++j) sum[i][j] = Unit::multiply(element, row[j], sum[i][j]);
+    }
+  }
+  if (Unit::kHalves && p.half) {
+#pragma GCC unroll 8
+    for (int j = 0; j < kN; ++j) {
+      const F32 row = Unit::half(F32::load(b + j * kLanes));
+#pragma GCC unroll 8
+      for (int i = 0; i < kM; ++i) sum[i][j] = Unit::multiply(F32::all(a[i * a_stride]), row, sum[i][j]);
     }
   }
 #pragma GCC unroll 8
@@ -59,24 +70,25 @@ inline void multiply_tile(const Product& p) {
   }
 }
 
-template <int kN>
+template <typename Unit, int kN>
 inline void multiply_columns(const Product& p, std::int64_t rows) {
   switch (rows) {
     case 1:
-      return multiply_tile<1, kN>(p);
+      return multiply_tile<Unit, 1, kN>(p);
     case 2:
-      return multiply_tile<2, kN>(p);
+      return multiply_tile<Unit, 2, kN>(p);
     case 3:
-      return multiply_tile<3, kN>(p);
+      return multiply_tile<Unit, 3, kN>(p);
     case 4:
-      return multiply_tile<4, kN>(p);
+      return multiply_tile<Unit, 4, kN>(p);
     case 5:
-      return multiply_tile<5, kN>(p);
+      return multiply_tile<Unit, 5, kN>(p);
     default:
-      return multiply_tile<6, kN>(p);
+      return multiply_tile<Unit, 6, kN>(p);
   }
 }
 
+template <typename Unit>
 inline void multiply(Product p, std::int64_t rows, std::int64_t vectors) {
   while (rows > 0) {
     const std::int64_t m = even_part(rows, kTileRows);
@@ -84,11 +96,11 @@ inline void multiply(Product p, std::int64_t rows, std::int64_t vectors) {
     for (std::int64_t rest = vectors; rest > 0;) {
       const std::int64_t n = even_part(rest, kTileVectors);
       if (n == 1) {
-        multiply_columns<1>(part, m);
+        multiply_columns<Unit, 1>(part, m);
       } else if (n == 2) {
-        multiply_columns<2>(part, m);
+        multiply_columns<Unit, 2>(part, m);
       } else if constexpr (kTileVectors == 4) {
-        n == 3 ? multiply_columns<3>(part, m) : multiply_columns<4>(part, m);
+        n == 3 ? multiply_columns<Unit, 3>(part, m) : multiply_columns<Unit, 4>(part, m);
       }
       part.b += n * kLanes;
       part.c += n * kLanes;
@@ -100,35 +112,6 @@ inline void multiply(Product p, std::int64_t rows, std::int64_t vectors) {
     rows -= m;
   }
 }
-
-inline F32 load_part(const float* p, std::int64_t n) {
-  return n >= kLanes ? F32::load(p) : F32::load_n(p, n);
-}
-
-// A key or value as the cache has it: load gives kLanes of its elements from i on, of which there are n.
-struct RowF32 {
-  const std::byte* row;
-  F32 load(std::int64_t i, std::int64_t n) const {
-    return load_part(reinterpret_cast<const float*>(row) + i, n);
-  }
-};
-struct RowF16 {
-  const std::byte* row;
-  F32 load(std::int64_t i, std::int64_t n) const {
-    const auto* p = reinterpret_cast<const std::uint16_t*>(row) + i;
-    return n >= kLanes ? F32::load_f16(p) : F32::load_f16_n(p, n);
-  }
-};
-// A scale of 11 bits times a code of 8 is exact.
-struct RowQ8_0 {
-  static constexpr std::int64_t kElems = 32, kBytes = 34;
-  const std::byte* row;
-  F32 load(std::int64_t i, std::int64_t) const {
-    const std::byte* block = row + i / kElems * kBytes;
-    return F32::all_f16(*reinterpret_cast<const std::uint16_t*>(block)) *
-           F32::load_i8(reinterpret_cast<const std::int8_t*>(block + 2 + i % kElems));
-  }
-};
 
 // The carved workspace; `width` is dim padded with zeros.
 struct Workspace {
@@ -241,14 +224,15 @@ inline void attend_keys(const AttentionBlock& block, const Workspace& w, std::in
     if (n <= 0) continue;
     const std::int64_t row = p * block.heads, rows = same * block.heads;
     float *scores = w.scores + row * kKeys, *y = w.y + row * w.width;
-    multiply({w.q + row * w.width, w.k, scores, nullptr, w.width, kKeys, kKeys, block.dim}, rows,
-             (n + kLanes - 1) / kLanes);
+    multiply<Singles>({w.q + row * w.width, w.k, scores, nullptr, w.width, kKeys, kKeys, block.dim}, rows,
+                      (n + kLanes - 1) / kLanes);
     weigh(w, row, rows, n);
-    multiply({scores, w.v, y, w.factor + row, kKeys, w.width, w.width, n}, rows, w.width / kLanes);
+    multiply<Singles>({scores, w.v, y, w.factor + row, kKeys, w.width, w.width, n}, rows, w.width / kLanes);
   }
 }
 
-inline void end_rows(const AttentionBlock& block, const Workspace& w) {
+template <typename Space>
+inline void end_rows(const AttentionBlock& block, const Space& w) {
   for (std::int64_t r = 0; r < block.positions * block.heads; ++r) {
     const float sum = F32::load(w.sum + r * kLanes).sum();
     const F32 factor = F32::all(sum == 0 ? 0.0f : 1.0f / sum);

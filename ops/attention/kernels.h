@@ -9,9 +9,10 @@
 //
 // q and y are f32, k and v of the type of the kernel's row in kernels.inc: for kQ8_0 vectors of blocks as
 // quant/q8_0.h draws them, dim a multiple of 32. Vectors of `dim` elements are contiguous and aligned to
-// their elements, blocks to 2 bytes. y may be q. Arithmetic is f32 (the scalar
-// reference: double). Vector kernels take keys in blocks of kAttentionKeys from key 0 on, widened and with k
-// transposed in the workspace, and keep a running maximum and sum for each row.
+// their elements, blocks to 2 bytes. y may be q. Arithmetic is f32 (the scalar reference: double); kernels of
+// kAvx512Bf16 round q times scale, k, v and weights to bf16, multiply exactly and add in f32, with weights
+// within 7.6e-5. Vector kernels take keys in blocks of fixed size from key 0 on, laid out for them in the
+// workspace, and keep a running maximum and sum for each row.
 #pragma once
 
 #include <cstddef>
@@ -19,7 +20,7 @@
 
 namespace tessera::ops {
 
-inline constexpr std::int64_t kAttentionRows = 192;    // most rows of a block
+inline constexpr std::int64_t kAttentionRows = 288;    // most rows of a block
 inline constexpr std::int64_t kAttentionKeys = 64;     // keys that are widened at a time
 inline constexpr std::int64_t kAttentionMaxDim = 256;  // largest dim
 inline constexpr std::int64_t kAttentionLanes = 16;    // dims are padded to a multiple of this
@@ -38,14 +39,58 @@ struct AttentionBlock {
 };
 
 // Rows of q and y, a block of k and one of v, scores, and for each row a sum in lanes, the running maximum,
-// the new one and their factor. 575 KiB at dim 256.
+// the new one and their factor. 798 KiB at dim 256. Kernels on bf16 have less in other parts.
 static constexpr std::int64_t attention_workspace_floats(std::int64_t dim) {
   const std::int64_t width = (dim + kAttentionLanes - 1) / kAttentionLanes * kAttentionLanes;
   return 2 * (kAttentionRows + kAttentionKeys) * width + kAttentionRows * kAttentionKeys +
          kAttentionRows * kAttentionLanes + 3 * (kAttentionRows + kAttentionLanes);
 }
 
-#define TESSERA_KERNEL(level, function, cache) void function(const AttentionBlock& block) noexcept;
+// ---- one position ----
+//
+// The same for one position and a block of at most kDecodeKeys keys, all of them seen, without the division:
+// a partial result for each head, [values (width) | largest | sum of weights | unused]. The partial results
+// of a head are then merged in the order of their keys, so the bits depend on nothing but q and the keys.
+//
+// For kQ8_0, kernels of kAvx512Vnni and above round q to 1 / 16319 of its largest element, and for each 32
+// dims the products of weights and scales of v to 1 / 32767 of the block's largest, and multiply integers.
+inline constexpr std::int64_t kDecodeKeys = 256;
+
+static constexpr std::int64_t decode_width(std::int64_t dim) {
+  return (dim + kAttentionLanes - 1) / kAttentionLanes * kAttentionLanes;
+}
+static constexpr std::int64_t decode_partial_floats(std::int64_t dim) {
+  return decode_width(dim) + kAttentionLanes;
+}
+
+struct DecodeBlock {
+  const float* q;                   // head h at h * q_head_stride
+  const std::byte *k, *v;           // key s at s * k_stride, s * v_stride
+  std::int64_t q_head_stride;       // in elements
+  std::int64_t k_stride, v_stride;  // in bytes
+  std::int64_t heads, keys, dim;    // keys from 1 to kDecodeKeys
+  float scale;
+  float* partial;               // of head h at h * partial_stride
+  std::int64_t partial_stride;  // in elements
+  float* workspace;             // decode_workspace_floats(dim), aligned to 64 bytes
+};
+
+// Of four heads: queries, scores, and operands of integer dot products, three dwords for four dims or a word
+// a key for 32 dims.
+static constexpr std::int64_t decode_workspace_floats(std::int64_t dim) {
+  return 4 * (decode_width(dim) + kDecodeKeys + 4 * kAttentionMaxDim);
+}
+
+// y = sum_b e^(largest_b - largest) values_b / sum_b e^(largest_b - largest) sum_b of one head; zero without
+// blocks.
+struct DecodeMerge {
+  const float* partials;  // of block b at b * stride
+  std::int64_t stride, blocks, dim;
+  float* y;
+  float* factors;  // blocks
+};
+
+#define TESSERA_KERNEL(level, function, Work, cache) void function(const Work& work) noexcept;
 #include "ops/attention/kernels.inc"
 #undef TESSERA_KERNEL
 

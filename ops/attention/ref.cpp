@@ -50,10 +50,59 @@ void attend(const AttentionBlock& block) {
   }
 }
 
+template <typename T>
+void decode(const DecodeBlock& block) {
+  for (std::int64_t h = 0; h < block.heads; ++h) {
+    const float* q = block.q + h * block.q_head_stride;
+    double scores[kDecodeKeys], largest = -std::numeric_limits<double>::infinity();
+    for (std::int64_t s = 0; s < block.keys; ++s) {
+      const T* k = reinterpret_cast<const T*>(block.k + s * block.k_stride);
+      scores[s] = 0;
+      for (std::int64_t i = 0; i < block.dim; ++i) scores[s] += double{q[i]} * element(k, i);
+      scores[s] *= double{block.scale};
+      if (scores[s] > largest) largest = scores[s];
+    }
+    double sum = 0, values[kAttentionMaxDim] = {};
+    // What is stored as the largest is what the weights belong to.
+    const auto stored = static_cast<float>(largest);
+    for (std::int64_t s = 0; s < block.keys; ++s) {
+      const T* v = reinterpret_cast<const T*>(block.v + s * block.v_stride);
+      const double weight = std::exp(scores[s] - double{stored});
+      sum += weight;
+      for (std::int64_t i = 0; i < block.dim; ++i) values[i] += weight * element(v, i);
+    }
+    float* partial = block.partial + h * block.partial_stride;
+    for (std::int64_t i = 0; i < block.dim; ++i) partial[i] = static_cast<float>(values[i]);
+    partial[decode_width(block.dim)] = stored;
+    partial[decode_width(block.dim) + 1] = static_cast<float>(sum);
+  }
+}
+
 }  // namespace
 
 void attention_f32_ref(const AttentionBlock& block) noexcept { attend<float>(block); }
 void attention_f16_ref(const AttentionBlock& block) noexcept { attend<std::uint16_t>(block); }
 void attention_q8_0_ref(const AttentionBlock& block) noexcept { attend<quant::BlockQ8_0>(block); }
+
+void decode_f32_ref(const DecodeBlock& block) noexcept { decode<float>(block); }
+void decode_f16_ref(const DecodeBlock& block) noexcept { decode<std::uint16_t>(block); }
+void decode_q8_0_ref(const DecodeBlock& block) noexcept { decode<quant::BlockQ8_0>(block); }
+
+void merge_decoded_ref(const DecodeMerge& head) noexcept {
+  const std::int64_t width = decode_width(head.dim);
+  double largest = -std::numeric_limits<double>::infinity(), sum = 0, values[kAttentionMaxDim] = {};
+  for (std::int64_t b = 0; b < head.blocks; ++b) {
+    largest = std::max(largest, double{head.partials[b * head.stride + width]});
+  }
+  for (std::int64_t b = 0; b < head.blocks; ++b) {
+    const float* partial = head.partials + b * head.stride;
+    const double factor = std::exp(double{partial[width]} - largest);
+    sum += factor * double{partial[width + 1]};
+    for (std::int64_t i = 0; i < head.dim; ++i) values[i] += factor * double{partial[i]};
+  }
+  for (std::int64_t i = 0; i < head.dim; ++i) {
+    head.y[i] = head.blocks > 0 ? static_cast<float>(values[i] / sum) : 0.0f;
+  }
+}
 
 }  // namespace tessera::ops

@@ -3,11 +3,17 @@
 #include "ops/simd/math.h"
 
 #include "ops/attention/generic.h"
+#include "ops/attention/generic_decode.h"
 
 namespace tessera::ops {
 
 void attention_f32_x86_avx2(const AttentionBlock& block) noexcept { attend<RowF32>(block); }
 void attention_f16_x86_avx2(const AttentionBlock& block) noexcept { attend<RowF16>(block); }
 void attention_q8_0_x86_avx2(const AttentionBlock& block) noexcept { attend<RowQ8_0>(block); }
+
+void decode_f32_x86_avx2(const DecodeBlock& block) noexcept { decode<Widening<RowF32>>(block); }
+void decode_f16_x86_avx2(const DecodeBlock& block) noexcept { decode<Widening<RowF16>>(block); }
+void decode_q8_0_x86_avx2(const DecodeBlock& block) noexcept { decode<Widening<RowQ8_0>>(block); }
+void merge_decoded_x86_avx2(const DecodeMerge& head) noexcept { merge_blocks(head); }
 
 }  // namespace tessera::ops

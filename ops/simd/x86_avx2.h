@@ -104,6 +104,21 @@ struct F32 {
   static F32 load_i8(const std::int8_t* p) {
     return {_mm256_cvtepi32_ps(_mm256_cvtepi8_epi32(_mm_loadl_epi64(reinterpret_cast<const __m128i*>(p))))};
   }
+  // Lane i is the sum of rows[i], added in the same tree for each.
+  static F32 sums(const F32 (&rows)[kLanes]) {
+    __m256 s[4];
+#pragma GCC unroll 4
+    for (int i = 0; i < 4; ++i) {
+      const __m256 a = rows[i].v, b = rows[i + 4].v;
+      s[i] = _mm256_add_ps(_mm256_permute2f128_ps(a, b, 0x20), _mm256_permute2f128_ps(a, b, 0x31));
+    }
+#pragma GCC unroll 2
+    for (int i = 0; i < 2; ++i) {
+      const __m256 a = s[2 * i], b = s[2 * i + 1];
+      s[i] = _mm256_add_ps(_mm256_shuffle_ps(a, b, 0x44), _mm256_shuffle_ps(a, b, 0xEE));
+    }
+    return {_mm256_add_ps(_mm256_shuffle_ps(s[0], s[1], 0x88), _mm256_shuffle_ps(s[0], s[1], 0xDD))};
+  }
 
  private:
   static __m256i mask(std::int64_t n) {

@@ -96,6 +96,26 @@ struct F32 {
   static F32 load_i8(const std::int8_t* p) {
     return {_mm512_cvtepi32_ps(_mm512_cvtepi8_epi32(_mm_loadu_si128(reinterpret_cast<const __m128i*>(p))))};
   }
+  static F32 sums(const F32 (&rows)[kLanes]) {
+    __m512 s[8];
+#pragma GCC unroll 8
+    for (int i = 0; i < 8; ++i) {
+      const __m512 a = rows[i + i / 4 * 4].v, b = rows[i + i / 4 * 4 + 4].v;
+      s[i] = _mm512_add_ps(_mm512_shuffle_f32x4(a, b, 0x44), _mm512_shuffle_f32x4(a, b, 0xEE));
+    }
+#pragma GCC unroll 4
+    for (int i = 0; i < 4; ++i) {
+      const __m512 a = s[i], b = s[i + 4];
+      s[i] = _mm512_add_ps(_mm512_shuffle_f32x4(a, b, 0x88), _mm512_shuffle_f32x4(a, b, 0xDD));
+    }
+    // Quarter l of s[i] is of row 4 l + i.
+#pragma GCC unroll 2
+    for (int i = 0; i < 2; ++i) {
+      const __m512 a = s[2 * i], b = s[2 * i + 1];
+      s[i] = _mm512_add_ps(_mm512_shuffle_ps(a, b, 0x44), _mm512_shuffle_ps(a, b, 0xEE));
+    }
+    return {_mm512_add_ps(_mm512_shuffle_ps(s[0], s[1], 0x88), _mm512_shuffle_ps(s[0], s[1], 0xDD))};
+  }
 
  private:
   static __mmask16 mask(std::int64_t n) { return static_cast<__mmask16>((1u << n) - 1); }

@@ -29,73 +29,143 @@ struct AttentionCase {
         v(random_floats(c * g * d, 3)) {}
 };
 
+// What a kernel rounds beside f32 arithmetic: each product q_i k_i, relatively; each q_i, relatively to the
+// largest; each product of a weight and a value, relatively, or relatively to the largest product of a weight
+// with 32 neighbours over 256 keys.
+struct Rounding {
+  double product = 0, query = 0, value = 0, weight = 0;
+};
+
 struct Expected {
-  std::vector<double> y, bound;
+  struct Row {
+    double keys = 0, dim = 0;
+    double largest = 0;  // max_s scale * sum_i |q_i k_si|
+    double uneven = 0;   // max_s scale * max_i |q_i| * sum_i |k_si|
+  };
+  std::vector<double> y, weight;  // and sum_s w_s |v_s| / sum_s w_s
+  std::vector<double> spread;  // sum over 256 keys each of their number times Rounding's product / sum_s w_s
+  std::vector<Row> rows;
+
+  // With u = 2^-24, n keys in b blocks, and A = Row::largest:
+  //   a score is a chain of d FMAs over scaled queries, from which the maximum is taken: (d + 3) u A;
+  //   exp adds 2e-7, relative; so does the factor of each block, whose exponent is rounded: 2 u A;
+  //   hence a weight is off by a factor e^(+-delta), delta = (d + 3 + 2 b) u A + (1 + b) 2e-7 (common factors
+  //   cancel), in the numerator and in the denominator;
+  //   sums over keys, the product with 1 / sum and the rounding of y: (n + 2 b + 20) u.
+  // All relative to W = `weight`. Weights below e^-87.3 come out as 1.2e-38 at most. Other roundings move
+  // scores by product * A and query * Row::uneven, and the numerator by value * W and weight * `spread`.
+  double bound(std::size_t i, const Rounding& rounding) const {
+    const double u = 0x1p-24;
+    const Row& row = rows[i * rows.size() / y.size()];
+    if (row.keys == 0) return 0;
+    const double blocks = std::ceil(row.keys / 64) + 1;
+    const double delta = (row.dim + 3 + 2 * blocks) * u * row.largest + (1 + blocks) * 2e-7 +
+                         rounding.product * row.largest + rounding.query * row.uneven;
+    const double relative = std::expm1(2 * delta) + (row.keys + 2 * blocks + 20) * u + rounding.value;
+    return relative * weight[i] + rounding.weight * spread[i] + 1e-34;
+  }
 };
 
 // Row t attends to keys [from(t), to(t)).
-//
-// The bound, with u = 2^-24, n keys in b blocks, and A = max_s scale * sum_i |q_i k_si| of the row:
-//   a score is a chain of d FMAs over scaled queries, from which the maximum is taken: (d + 3) u A;
-//   exp adds 2e-7, relative; so does the factor of each block, whose exponent is rounded: 2 u A;
-//   hence a weight is off by a factor e^(+-delta), delta = (d + 3 + 2 b) u A + (1 + b) 2e-7 (common factors
-//   cancel), in the numerator and in the denominator;
-//   sums over keys, the product with 1 / sum and the rounding of y: (n + 2 b + 20) u.
-// All relative to W = sum_s w_s |v_s| / sum_s w_s. Weights below e^-87.3 come out as 1.2e-38 at most.
 template <typename From, typename To>
 Expected expected_attention(const AttentionCase& x, From from, To to) {
-  const double u = 0x1p-24;
   const auto dim = static_cast<std::size_t>(x.dim);
   Expected out;
-  for (std::int64_t row = 0; row < x.tokens * x.heads; ++row) {
-    const std::int64_t t = row / x.heads, group = row % x.heads / (x.heads / x.kv_heads);
-    const float* q = x.q.data() + row * x.dim;
+  for (std::int64_t at = 0; at < x.tokens * x.heads; ++at) {
+    const std::int64_t t = at / x.heads, group = at % x.heads / (x.heads / x.kv_heads);
+    const float* q = x.q.data() + at * x.dim;
     const std::int64_t begin = from(t), n = std::max<std::int64_t>(to(t) - begin, 0);
     std::vector<double> scores(static_cast<std::size_t>(n));
-    double largest = -INFINITY, magnitude = 0;
+    Expected::Row row{static_cast<double>(n), static_cast<double>(x.dim)};
+    double top = -INFINITY, widest = 0;
+    for (std::size_t i = 0; i < dim; ++i) widest = std::max(widest, std::abs(double{q[i]}));
     for (std::int64_t s = 0; s < n; ++s) {
       const float* k = x.k.data() + ((begin + s) * x.kv_heads + group) * x.dim;
-      double score = 0, absolute = 0;
+      double score = 0, absolute = 0, keys = 0;
       for (std::size_t i = 0; i < dim; ++i) {
         score += double{q[i]} * double{k[i]};
         absolute += std::abs(double{q[i]} * double{k[i]});
+        keys += std::abs(double{k[i]});
       }
       scores[static_cast<std::size_t>(s)] = score * double{x.scale};
-      largest = std::max(largest, score * double{x.scale});
-      magnitude = std::max(magnitude, absolute * double{x.scale});
+      top = std::max(top, score * double{x.scale});
+      row.largest = std::max(row.largest, absolute * double{x.scale});
+      row.uneven = std::max(row.uneven, widest * keys * double{x.scale});
     }
     double sum = 0;
     std::vector<double> value(dim), weight(dim);
     for (std::int64_t s = 0; s < n; ++s) {
       const float* v = x.v.data() + ((begin + s) * x.kv_heads + group) * x.dim;
-      const double w = std::exp(scores[static_cast<std::size_t>(s)] - largest);
+      const double w = std::exp(scores[static_cast<std::size_t>(s)] - top);
       sum += w;
       for (std::size_t i = 0; i < dim; ++i) {
         value[i] += w * double{v[i]};
         weight[i] += w * std::abs(double{v[i]});
       }
     }
-    const auto count = static_cast<double>(n), blocks = std::ceil(count / 64) + 1;
-    const double delta = (static_cast<double>(x.dim) + 3 + 2 * blocks) * u * magnitude + (1 + blocks) * 2e-7;
-    const double relative = std::expm1(2 * delta) + (count + 2 * blocks + 20) * u;
+    std::vector<double> spread(dim);
+    for (std::int64_t first = 0; first < n; first += 256) {
+      const std::int64_t last = std::min<std::int64_t>(n, first + 256);
+      std::vector<double> widest_products((dim + 31) / 32);
+      for (std::int64_t s = first; s < last; ++s) {
+        const float* v = x.v.data() + ((begin + s) * x.kv_heads + group) * x.dim;
+        const double w = std::exp(scores[static_cast<std::size_t>(s)] - top);
+        for (std::size_t i = 0; i < dim; ++i) {
+          widest_products[i / 32] = std::max(widest_products[i / 32], w * std::abs(double{v[i]}));
+        }
+      }
+      for (std::size_t i = 0; i < dim; ++i) {
+        spread[i] += static_cast<double>(last - first) * widest_products[i / 32];
+      }
+    }
+    out.rows.push_back(row);
     for (std::size_t i = 0; i < dim; ++i) {
       out.y.push_back(n > 0 ? value[i] / sum : 0);
-      out.bound.push_back(n > 0 ? relative * weight[i] / sum + 1e-34 : 0);
+      out.weight.push_back(n > 0 ? weight[i] / sum : 0);
+      out.spread.push_back(n > 0 ? spread[i] / sum : 0);
     }
   }
   return out;
 }
 
-inline void expect_within(const std::vector<float>& y, const Expected& expected) {
+inline void expect_within(const std::vector<float>& y, const Expected& expected,
+                          const Rounding& rounding = {}) {
   ASSERT_EQ(y.size(), expected.y.size());
   for (std::size_t i = 0; i < y.size(); ++i) {
     if (std::isnan(expected.y[i])) {
       ASSERT_TRUE(std::isnan(y[i])) << "at " << i << ": " << y[i];
     } else {
-      ASSERT_LE(std::abs(double{y[i]} - expected.y[i]), expected.bound[i])
+      ASSERT_LE(std::abs(double{y[i]} - expected.y[i]), expected.bound(i, rounding))
           << "at " << i << ": " << y[i] << ", expected " << expected.y[i];
     }
   }
+}
+
+// What `cpu` rounds for one position over a cache of that type: where bytes are multiplied, queries to half a
+// step of 1 / 16319 of their largest element, and weights times scales to half a step of 1 / 32767 of the
+// largest product, by which codes of up to 127 are multiplied.
+inline Rounding decode_rounding(const Cpu& cpu, DType cache) {
+  Rounding rounding;
+  if (cache != DType::kQ8_0 || !cpu.has(IsaLevel::kAvx512Vnni)) return rounding;
+  rounding.query = 0.5 / 16319 + 0x1p-22;
+  rounding.weight = 0.5 / 32767 + 0x1p-22;
+  return rounding;
+}
+
+// What `cpu` rounds for several positions: nothing where the cache is f32. Elsewhere, where bf16 is: queries
+// and keys, so products by (1 + 2^-8)^2; weights, in the numerator and in the denominator, together with an
+// exponential within 7.6e-5; values.
+inline Rounding block_rounding(const Cpu& cpu, DType cache) {
+  Rounding rounding;
+  if (cache != DType::kF32 && cpu.has(IsaLevel::kAvx512Bf16)) {
+    rounding.product = 0x1p-7 + 0x1p-15;
+    rounding.value = 3 * 0x1p-8 + 2 * 7.6e-5 + 0x1p-14;
+  }
+  return rounding;
+}
+
+inline Rounding causal_rounding(const Cpu& cpu, std::int64_t tokens, DType cache) {
+  return tokens == 1 ? decode_rounding(cpu, cache) : block_rounding(cpu, cache);
 }
 
 inline Expected expected_causal(const AttentionCase& x, std::int64_t past) {

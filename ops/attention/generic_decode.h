@@ -1,0 +1,217 @@
+// One query position on vectors of either width: each key and value is loaded once for up to four query
+// heads.
+//
+// Scores: lanes run along dim, one accumulator for each pair of key and head; kLanes of them are summed by
+// one tree. Values: lanes run along dim, weights are broadcast. Whatever heads stand beside it, scores,
+// maximum, sum and values of a head are made in the same order.
+#pragma once
+
+#include "ops/attention/generic_rows.h"
+
+namespace {
+
+using tessera::ops::DecodeBlock;
+using tessera::ops::DecodeMerge;
+using tessera::ops::kDecodeKeys;
+
+// Keys are asked for so many bytes ahead, into the second cache: first-level misses in flight are too few.
+constexpr std::int64_t kAheadBytes = 8192;
+// Keys whose values are gone through at a time, in parts of dim. So few that the prefetcher of the CPU sees
+// one stream.
+constexpr std::int64_t kStripKeys = 16;
+
+// What up to four heads need, and how far ahead keys are asked for.
+struct DecodeSpace {
+  std::int64_t width;
+  float *q, *scores;  // [heads][width], [heads][kDecodeKeys]
+  float* parts;       // of Way::begin
+  float step[4];      // scores are multiplied by it
+  std::int64_t row_bytes, ahead;
+
+  DecodeSpace(const DecodeBlock& block, std::int64_t bytes)
+      : width(tessera::ops::decode_width(block.dim)),
+        q(block.workspace),
+        scores(q + 4 * width),
+        parts(scores + 4 * kDecodeKeys),
+        step{1, 1, 1, 1},
+        row_bytes(bytes),
+        ahead(kAheadBytes / bytes) {}
+};
+
+// Lane h * kLanes / kHeads + j is the score of head h and key j.
+template <int kHeads>
+inline void store_scores(F32 scores, float* to) {
+  constexpr int kTileKeys = kLanes / kHeads;
+  float all[kLanes];
+  scores.store(all);
+#pragma GCC unroll 4
+  for (int h = 0; h < kHeads; ++h) {
+    __builtin_memcpy(to + h * kDecodeKeys, all + h * kTileKeys, kTileKeys * sizeof(float));
+  }
+}
+
+// Scores of kLanes / kHeads keys from `first` on; keys beyond the block's repeat its last.
+template <typename Row, int kHeads>
+inline void score_keys(const DecodeBlock& block, const DecodeSpace& w, std::int64_t first) {
+  constexpr int kTileKeys = kLanes / kHeads;
+  prefetch_rows(block.k + (first + w.ahead) * block.k_stride, kTileKeys, block.k_stride, w.row_bytes);
+  Row rows[kTileKeys];
+#pragma GCC unroll 16
+  for (int j = 0; j < kTileKeys; ++j) {
+    rows[j] = Row{block.k + smaller(first + j, block.keys - 1) * block.k_stride};
+  }
+  F32 sum[kLanes];
+#pragma GCC unroll 16
+  for (int i = 0; i < kLanes; ++i) sum[i] = F32::zero();
+  for (std::int64_t i = 0; i < block.dim; i += kLanes) {
+    F32 q[kHeads];
+#pragma GCC unroll 4
+    for (int h = 0; h < kHeads; ++h) q[h] = F32::load(w.q + h * w.width + i);
+#pragma GCC unroll 16
+    for (int j = 0; j < kTileKeys; ++j) {
+      const F32 key = rows[j].load(i, block.dim - i);
+#pragma GCC unroll 4
+      for (int h = 0; h < kHeads; ++h) sum[h * kTileKeys + j] = F32::fma(q[h], key, sum[h * kTileKeys + j]);
+    }
+  }
+  store_scores<kHeads>(F32::sums(sum), w.scores + first);
+}
+
+// Turns n scores, to be multiplied by step, into weights. Lanes beyond n become -inf: their weight of 1.2e-38
+// is never read and is lost beside the sum, which is at least 1.
+inline void weigh_head(float* scores, std::int64_t n, float step, float* end) {
+  const std::int64_t padded = (n + kLanes - 1) / kLanes * kLanes;
+  for (std::int64_t i = n; i < padded; ++i) scores[i] = -__builtin_inff();
+  F32 top = F32::all(-__builtin_inff());
+  for (std::int64_t i = 0; i < n; i += kLanes) {
+    const F32 score = F32::load(scores + i) * F32::all(step);
+    score.store(scores + i);
+    top = F32::max(score, top);
+  }
+  end[0] = top.largest();
+  top = F32::all(end[0]);
+  F32 total = F32::zero();
+  for (std::int64_t i = 0; i < n; i += kLanes) {
+    const F32 weight = exp(F32::load(scores + i) - top);
+    weight.store(scores + i);
+    total = total + weight;
+  }
+  end[1] = total.sum();
+}
+
+// y += weights * v for keys [first, last), dims from i on.
+template <typename Row, int kHeads, int kVectors>
+inline void add_values(const DecodeBlock& block, const DecodeSpace& w, float* y, std::int64_t first,
+                       std::int64_t last, std::int64_t i) {
+  F32 sum[kHeads][kVectors];
+#pragma GCC unroll 4
+  for (int h = 0; h < kHeads; ++h) {
+#pragma GCC unroll 8
+    for (int j = 0; j < kVectors; ++j) sum[h][j] = F32::load(y + h * block.partial_stride + i + j * kLanes);
+  }
+  for (std::int64_t s = first; s < last; ++s) {
+    const Row row{block.v + s * block.v_stride};
+    F32 value[kVectors];
+#pragma GCC unroll 8
+    for (int j = 0; j < kVectors; ++j) value[j] = row.load(i + j * kLanes, block.dim - i - j * kLanes);
+#pragma GCC unroll 4
+    for (int h = 0; h < kHeads; ++h) {
+      const F32 weight = F32::all(w.scores[h * kDecodeKeys + s]);
+#pragma GCC unroll 8
+      for (int j = 0; j < kVectors; ++j) sum[h][j] = F32::fma(weight, value[j], sum[h][j]);
+    }
+  }
+#pragma GCC unroll 4
+  for (int h = 0; h < kHeads; ++h) {
+#pragma GCC unroll 8
+    for (int j = 0; j < kVectors; ++j) sum[h][j].store(y + h * block.partial_stride + i + j * kLanes);
+  }
+}
+
+template <int kHeads>
+inline void begin_heads(const DecodeBlock& block, const DecodeSpace& w, const float* q, float* partial) {
+  const F32 scale = F32::all(block.scale);
+  for (int h = 0; h < kHeads; ++h, q += block.q_head_stride, partial += block.partial_stride) {
+    for (std::int64_t i = 0; i < w.width; i += kLanes) {
+      (i < block.dim ? load_part(q + i, block.dim - i) * scale : F32::zero()).store(w.q + h * w.width + i);
+      F32::zero().store(partial + i);
+    }
+  }
+}
+
+// The way of decoding that widens keys and values.
+template <typename Row>
+struct Widening {
+  static std::int64_t row_bytes(std::int64_t dim) { return Row::bytes(dim); }
+  template <int kHeads>
+  static void begin(const DecodeBlock&, DecodeSpace&) {}
+  template <int kHeads>
+  static void score(const DecodeBlock& block, const DecodeSpace& w, std::int64_t first) {
+    score_keys<Row, kHeads>(block, w, first);
+  }
+  template <int kHeads>
+  static void add(const DecodeBlock& block, const DecodeSpace& w, float* y) {
+    // Accumulators of a tile: 4 x 4 of 32 registers, 4 x 2 of 16.
+    constexpr int kVectors = (F32::kRegisters == 32 ? 16 : 8) / (kHeads < 2 ? 2 : kHeads);
+    for (std::int64_t s = 0; s < block.keys; s += kStripKeys) {
+      const std::int64_t last = smaller(s + kStripKeys, block.keys);
+      std::int64_t i = 0;
+      for (; i + kVectors * kLanes <= block.dim; i += kVectors * kLanes) {
+        add_values<Row, kHeads, kVectors>(block, w, y, s, last, i);
+      }
+      for (; i < block.dim; i += kLanes) add_values<Row, kHeads, 1>(block, w, y, s, last, i);
+    }
+  }
+};
+
+template <typename Way, int kHeads>
+inline void decode_heads(const DecodeBlock& block, std::int64_t head) {
+  DecodeSpace w(block, Way::row_bytes(block.dim));
+  float* partial = block.partial + head * block.partial_stride;
+  begin_heads<kHeads>(block, w, block.q + head * block.q_head_stride, partial);
+  Way::template begin<kHeads>(block, w);
+
+  for (std::int64_t s = 0; s < block.keys; s += kLanes / kHeads) Way::template score<kHeads>(block, w, s);
+  prefetch_rows(block.v, smaller(kStripKeys, block.keys), block.v_stride, w.row_bytes);
+  for (int h = 0; h < kHeads; ++h) {
+    weigh_head(w.scores + h * kDecodeKeys, block.keys, w.step[h],
+               partial + h * block.partial_stride + w.width);
+  }
+  Way::template add<kHeads>(block, w, partial);
+}
+
+template <typename Way>
+inline void decode(const DecodeBlock& block) {
+  std::int64_t head = 0;
+  for (; head + 4 <= block.heads; head += 4) decode_heads<Way, 4>(block, head);
+  for (; head + 2 <= block.heads; head += 2) decode_heads<Way, 2>(block, head);
+  for (; head < block.heads; ++head) decode_heads<Way, 1>(block, head);
+}
+
+inline void merge_blocks(const DecodeMerge& head) {
+  const std::int64_t width = tessera::ops::decode_width(head.dim);
+  const auto block = [&](std::int64_t b) { return head.partials + b * head.stride; };
+  F32 top = F32::all(-__builtin_inff());
+  for (std::int64_t b = 0; b < head.blocks; ++b) top = F32::max(F32::all(block(b)[width]), top);
+  F32 sum = F32::zero();
+  for (std::int64_t b = 0; b < head.blocks; ++b) {
+    const F32 factor = exp(F32::all(block(b)[width]) - top);
+    factor.store_n(head.factors + b, 1);
+    sum = F32::fma(factor, F32::all(block(b)[width + 1]), sum);
+  }
+  const F32 whole = head.blocks > 0 ? F32::all(1.0f) / sum : F32::zero();
+  for (std::int64_t i = 0; i < head.dim; i += kLanes) {
+    F32 y = F32::zero();
+    for (std::int64_t b = 0; b < head.blocks; ++b) {
+      y = F32::fma(F32::all(head.factors[b]), F32::load(block(b) + i), y);
+    }
+    y = y * whole;
+    if (head.dim - i >= kLanes) {
+      y.store(head.y + i);
+    } else {
+      y.store_n(head.y + i, head.dim - i);
+    }
+  }
+}
+
+}  // namespace

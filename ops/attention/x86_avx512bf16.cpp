@@ -1,0 +1,13 @@
+#include "ops/attention/kernels.h"
+#include "ops/simd/pairs_x86_avx512bf16.h"
+
+#include "ops/simd/math.h"
+
+#include "ops/attention/generic_pairs.h"
+
+namespace tessera::ops {
+
+void attention_f16_x86_avx512bf16(const AttentionBlock& block) noexcept { attend_pairs<RowF16>(block); }
+void attention_q8_0_x86_avx512bf16(const AttentionBlock& block) noexcept { attend_pairs<RowQ8_0>(block); }
+
+}  // namespace tessera::ops

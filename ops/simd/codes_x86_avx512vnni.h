@@ -1,0 +1,80 @@
+// Blocks of q8_0 (quant/q8_0.h: f16 scale, 32 codes) as operands of byte dot products: AVX-512 VNNI.
+#pragma once
+
+#include "ops/simd/dots_x86_avx512vnni.h"
+
+namespace {
+
+// 64 codes, each 128 larger, and their scales: of two blocks, or of one in the lower half of the lanes with a
+// scale of zero above it.
+struct Codes {
+  static constexpr std::int64_t kBlockElements = 32, kBlockBytes = 34;
+  Quads quads;
+  F32 scales;
+
+  static Codes load_two(const std::byte* block) {
+    const __m512i codes =
+        _mm512_inserti64x4(_mm512_castsi256_si512(half(block)), half(block + kBlockBytes), 1);
+    // Words 0 and 17 are the scales.
+    const __m512i index = _mm512_inserti32x4(_mm512_setzero_si512(), _mm_set1_epi16(17), 1);
+    const __m512i scales = _mm512_permutexvar_epi16(index, _mm512_loadu_si512(block));
+    return {{flipped(codes)}, {_mm512_cvtph_ps(_mm512_castsi512_si256(scales))}};
+  }
+  static Codes load_one(const std::byte* block) {
+    const __m128i scale = _mm_set1_epi16(*reinterpret_cast<const short*>(block));
+    return {{flipped(_mm512_zextsi256_si512(half(block)))}, {_mm512_cvtph_ps(_mm256_zextsi128_si256(scale))}};
+  }
+
+ private:
+  static __m256i half(const std::byte* block) {
+    return _mm256_loadu_si256(reinterpret_cast<const __m256i*>(block + 2));
+  }
+  static __m512i flipped(__m512i codes) { return _mm512_xor_si512(codes, _mm512_set1_epi8(-128)); }
+};
+
+// sum + codes . x for unsigned codes and signed x, by lane.
+inline I32 add_dots(I32 sum, Quads codes, Quads x) { return {_mm512_dpbusd_epi32(sum.v, codes.v, x.v)}; }
+template <int kBits>
+inline I32 shifted_left(I32 x) {
+  return {_mm512_slli_epi32(x.v, kBits)};
+}
+inline I32 operator-(I32 a, I32 b) { return {_mm512_sub_epi32(a.v, b.v)}; }
+inline I32 load_i32(const float* p) { return {_mm512_loadu_si512(p)}; }
+inline void store_i32(I32 x, float* p) { _mm512_storeu_si512(p, x.v); }
+// Two signed words for each lane of F32.
+struct Words {
+  __m512i v;
+
+  // The same two in all lanes.
+  static Words all(const std::int16_t* two) {
+    int words;
+    __builtin_memcpy(&words, two, 4);
+    return {_mm512_set1_epi32(words)};
+  }
+  // Of 32 codes of each of two blocks pairs of those at the same place: low has places 0 to 7 and 16 to 23,
+  // high the others.
+  static void load(const std::byte* first, const std::byte* second, Words& low, Words& high) {
+    const __m256i a = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(first + 2));
+    const __m256i b = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(second + 2));
+    low = {_mm512_cvtepi8_epi16(_mm256_unpacklo_epi8(a, b))};
+    high = {_mm512_cvtepi8_epi16(_mm256_unpackhi_epi8(a, b))};
+  }
+  // Lanes of such a low and high in the order of their places.
+  static void order(F32& low, F32& high) {
+    const __m512 first = _mm512_shuffle_f32x4(low.v, high.v, 0x44);
+    high = {_mm512_shuffle_f32x4(low.v, high.v, 0xEE)};
+    low = {first};
+  }
+};
+inline I32 add_dots(I32 sum, Words a, Words b) { return {_mm512_dpwssd_epi32(sum.v, a.v, b.v)}; }
+
+// Whole numbers that fit, a word a lane.
+inline void store_i16(F32 x, std::int16_t* p) {
+  _mm256_storeu_si256(reinterpret_cast<__m256i*>(p), _mm512_cvtsepi32_epi16(_mm512_cvtps_epi32(x.v)));
+}
+// Whole numbers from -128 to 127, a byte a lane.
+inline void store_i8(F32 x, std::int8_t* p) {
+  _mm_storeu_si128(reinterpret_cast<__m128i*>(p), _mm512_cvtsepi32_epi8(_mm512_cvtps_epi32(x.v)));
+}
+
+}  // namespace
