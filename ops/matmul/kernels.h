@@ -15,6 +15,11 @@
 //            then one f32 sum for each output, from 0, over groups ascending with fused multiply-add of
 //            (integer * d of x) and the weight's scale; in formats with a min, after each group, of (d * sum
 //            of the codes of x) and the min; then the bias. All vector levels give the same bits;
+//   tiles    products of several rows, x and the weights as decoded rounded to bf16 (nearest even, denormals
+//   to
+//            zero). One f32 sum for each output, from 0: for each 32 of k, ascending, two sums from 0 with
+//            fused multiply-add, over even and over odd k, are added to one another and then to it; zeros
+//            after the end of k; then the bias;
 //   scalar   a double sum over k ascending, of the weights as decoded, rounded once after the bias.
 #pragma once
 
@@ -102,6 +107,17 @@ constexpr std::size_t slab_workspace(const MatmulExtents& e) {
   return static_cast<std::size_t>((kSlabColumns + rows) * (kSlabDepth + kNumbers) + rows * columns * 4);
 }
 inline constexpr MatmulTiling kSlabTiles{288, 512, slab_workspace};
+
+// Matrix tiles: inputs of kAmxDepth of k of all rows of the tile, twice, as bf16; weights of a strip of
+// kAmxStripColumns as deep, twice; sums of all outputs, rows and columns padded. For 512 rows and columns
+// 1.6 MiB, in the second-level cache.
+inline constexpr std::int64_t kAmxDepth = 256, kAmxStripColumns = 64;
+constexpr std::size_t amx_workspace(const MatmulExtents& e) {
+  const std::int64_t rows = (e.rows + 15) / 16 * 16;
+  const std::int64_t columns = (e.columns + kAmxStripColumns - 1) / kAmxStripColumns * kAmxStripColumns;
+  return static_cast<std::size_t>(2 * (rows + kAmxStripColumns) * kAmxDepth * 2 + rows * columns * 4);
+}
+inline constexpr MatmulTiling kAmxTiles{528, 512, amx_workspace};
 
 #define TESSERA_KERNEL(level, function, format, takes, tiling) void function(const MatmulTile& tile) noexcept;
 #include "ops/matmul/kernels.inc"

@@ -29,6 +29,7 @@ std::size_t workspace(std::int64_t rows, std::int64_t columns, std::int64_t k) {
   {#level, #base, #function, #format, workspace<kernels::tiling>, run<kernels::function>},
 #define TESSERA_ROW_kAvxVnni(...) TESSERA_ROW(kAvxVnni, kAvx2, __VA_ARGS__)
 #define TESSERA_ROW_kAvx512Vnni(...) TESSERA_ROW(kAvx512Vnni, kAvx512, __VA_ARGS__)
+#define TESSERA_ROW_kAmx(...) TESSERA_ROW(kAmx, kAvx512, __VA_ARGS__)
 #define TESSERA_ROW_kAvx512(...)
 #define TESSERA_ROW_kAvx2(...)
 #define TESSERA_ROW_kScalar(...)
