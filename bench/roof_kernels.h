@@ -16,15 +16,17 @@ inline constexpr int kRoofSums256 = 12, kRoofSums512 = 24;
 inline constexpr int kRoofTiles = 4;
 
 // Operations of one round, a multiply and an add counting as two.
-inline constexpr double kRoofF32Avx2Ops = kRoofSums256 * 8 * 2.0;     // vfmadd, 8 lanes
-inline constexpr double kRoofF32Avx512Ops = kRoofSums512 * 16 * 2.0;  // vfmadd, 16 lanes
-inline constexpr double kRoofInt8VnniOps = kRoofSums512 * 64 * 2.0;   // vpdpbusd, 16 lanes of 4 products
-inline constexpr double kRoofBf16DotOps = kRoofSums512 * 32 * 2.0;    // vdpbf16ps, 16 lanes of 2 products
+inline constexpr double kRoofF32Avx2Ops = kRoofSums256 * 8 * 2.0;       // vfmadd, 8 lanes
+inline constexpr double kRoofF32Avx512Ops = kRoofSums512 * 16 * 2.0;    // vfmadd, 16 lanes
+inline constexpr double kRoofInt8AvxVnniOps = kRoofSums256 * 32 * 2.0;  // vpdpbusd, 8 lanes of 4 products
+inline constexpr double kRoofInt8VnniOps = kRoofSums512 * 64 * 2.0;     // vpdpbusd, 16 lanes of 4 products
+inline constexpr double kRoofBf16DotOps = kRoofSums512 * 32 * 2.0;      // vdpbf16ps, 16 lanes of 2 products
 inline constexpr double kRoofBf16TileOps = kRoofTiles * 16 * 16 * 32 * 2.0;  // tdpbf16ps, 16 x 16 x 32
 inline constexpr double kRoofInt8TileOps = kRoofTiles * 16 * 16 * 64 * 2.0;  // tdpbssd, 16 x 16 x 64
 
 void roof_f32_x86_avx2(std::int64_t rounds) noexcept;
 void roof_f32_x86_avx512(std::int64_t rounds) noexcept;
+void roof_int8_x86_avxvnni(std::int64_t rounds) noexcept;
 void roof_int8_x86_avx512vnni(std::int64_t rounds) noexcept;
 void roof_bf16_x86_avx512bf16(std::int64_t rounds) noexcept;
 void roof_bf16_x86_amx(std::int64_t rounds) noexcept;

@@ -119,6 +119,7 @@ Roofs measure_roofs(const Cpu& cpu, int threads) {
   constexpr Unit kUnits[] = {
       {IsaLevel::kAvx2, roof_f32_x86_avx2, kRoofF32Avx2Ops, &Roofs::f32},
       {IsaLevel::kAvx512, roof_f32_x86_avx512, kRoofF32Avx512Ops, &Roofs::f32},
+      {IsaLevel::kAvxVnni, roof_int8_x86_avxvnni, kRoofInt8AvxVnniOps, &Roofs::int8_dot},
       {IsaLevel::kAvx512Vnni, roof_int8_x86_avx512vnni, kRoofInt8VnniOps, &Roofs::int8_dot},
       {IsaLevel::kAvx512Bf16, roof_bf16_x86_avx512bf16, kRoofBf16DotOps, &Roofs::bf16_dot},
       {IsaLevel::kAmx, roof_int8_x86_amx, kRoofInt8TileOps, &Roofs::int8_tile},

@@ -18,7 +18,7 @@ struct Roofs {
   double read = 0;       // bytes/s: sequential reading of a buffer much larger than the last cache level
   double copy = 0;       // bytes/s copied, read and written once each: memcpy between two such buffers
   double f32 = 0;        // FLOP/s: fused multiply-add, of the best level of AVX2 and AVX-512
-  double int8_dot = 0;   // op/s: vpdpbusd
+  double int8_dot = 0;   // op/s: vpdpbusd, of the best level of AVX-VNNI and AVX-512 VNNI
   double bf16_dot = 0;   // FLOP/s: vdpbf16ps
   double int8_tile = 0;  // op/s: tdpbssd
   double bf16_tile = 0;  // FLOP/s: tdpbf16ps

@@ -60,6 +60,7 @@ std::uint32_t detect_levels() {
   const bool ymm_saved = (state & 0x6) == 0x6, zmm_saved = (state & 0xE6) == 0xE6;
   const bool tiles_saved = (state & 0x60000) == 0x60000;
   if (ymm_saved && all(basic.ecx, {12, 28, 29}) && all(extended.ebx, {5})) levels |= bit(IsaLevel::kAvx2);
+  if (levels & bit(IsaLevel::kAvx2) && all(extended1.eax, {4})) levels |= bit(IsaLevel::kAvxVnni);
   if (!(levels & bit(IsaLevel::kAvx2)) || !zmm_saved || !all(extended.ebx, {16, 17, 30, 31})) return levels;
   levels |= bit(IsaLevel::kAvx512);
   if (!all(extended.ecx, {11})) return levels;

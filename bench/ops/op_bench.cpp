@@ -44,7 +44,7 @@ std::string_view main_kernel(const Plan& plan) {
 double arithmetic_roof(const Roofs& roofs, std::string_view kernel) {
   if (kernel.ends_with("amx")) return roofs.bf16_tile;
   if (kernel.ends_with("avx512bf16")) return roofs.bf16_dot;
-  if (kernel.ends_with("avx512vnni")) return roofs.int8_dot;
+  if (kernel.ends_with("vnni")) return roofs.int8_dot;
   return roofs.f32;
 }
 

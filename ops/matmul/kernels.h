@@ -15,6 +15,11 @@
 //            then one f32 sum for each output, from 0, over groups ascending with fused multiply-add of
 //            (integer * d of x) and the weight's scale; in formats with a min, after each group, of (d * sum
 //            of the codes of x) and the min; then the bias. All vector levels give the same bits;
+//   tiles    products of several rows, x and the weights as decoded rounded to bf16 (nearest even, denormals
+//   to
+//            zero). One f32 sum for each output, from 0: for each 32 of k, ascending, two sums from 0 with
+//            fused multiply-add, over even and over odd k, are added to one another and then to it; zeros
+//            after the end of k; then the bias;
 //   scalar   a double sum over k ascending, of the weights as decoded, rounded once after the bias.
 #pragma once
 
@@ -51,11 +56,13 @@ constexpr bool takes_several(const MatmulExtents& product) { return product.rows
 // for Skylake-X and its successors. Its Haswell and Zen kernels (0.3.21) round a row by its index modulo 12.
 bool blas_takes(const MatmulExtents& product);
 
-// How a kernel wants its product cut: the largest tile, a multiple of kPanelColumns wide (a step may cut
-// narrower ones to give every thread something to do), and the bytes of workspace for tiles of some extents.
+// How a kernel wants its product cut: the largest tile, a multiple of kPanelColumns wide; the bytes of
+// workspace for tiles of some extents; and how narrow a step may cut them to give every thread something to
+// do.
 struct MatmulTiling {
   std::int64_t rows, columns;
   std::size_t (*workspace)(const MatmulExtents&);
+  std::int64_t fewest_columns = 128;
 };
 
 constexpr std::size_t no_workspace(const MatmulExtents&) { return 0; }
@@ -102,6 +109,18 @@ constexpr std::size_t slab_workspace(const MatmulExtents& e) {
   return static_cast<std::size_t>((kSlabColumns + rows) * (kSlabDepth + kNumbers) + rows * columns * 4);
 }
 inline constexpr MatmulTiling kSlabTiles{288, 512, slab_workspace};
+
+// Matrix tiles: inputs of kAmxDepth of k of all rows of the tile, twice, as bf16; weights of a strip of
+// kAmxStripColumns as deep, twice; sums of all outputs, rows and columns padded. For 512 rows and columns
+// 1.6 MiB, in the second-level cache. Each tile converts its inputs anew: narrower ones would have the
+// vectors do more of that than fits beside the products.
+inline constexpr std::int64_t kAmxDepth = 256, kAmxStripColumns = 64;
+constexpr std::size_t amx_workspace(const MatmulExtents& e) {
+  const std::int64_t rows = (e.rows + 15) / 16 * 16;
+  const std::int64_t columns = (e.columns + kAmxStripColumns - 1) / kAmxStripColumns * kAmxStripColumns;
+  return static_cast<std::size_t>(2 * (rows + kAmxStripColumns) * kAmxDepth * 2 + rows * columns * 4);
+}
+inline constexpr MatmulTiling kAmxTiles{528, 512, amx_workspace, 256};
 
 #define TESSERA_KERNEL(level, function, format, takes, tiling) void function(const MatmulTile& tile) noexcept;
 #include "ops/matmul/kernels.inc"

@@ -60,13 +60,14 @@ struct Tiles {
     rows = total_rows <= tiling.rows ? total_rows : count(wanted, kBlasRows) * kBlasRows;
     row_tiles = count(total_rows, rows);
     columns = total_rows == 1 ? kOneRowColumns : tiling.columns;
-    while (columns > kFewestColumns && row_tiles * count(total_columns, columns) < kWantedTasks) columns /= 2;
+    while (columns > tiling.fewest_columns && row_tiles * count(total_columns, columns) < kWantedTasks)
+      columns /= 2;
     column_tiles = count(total_columns, columns);
   }
   std::int64_t tasks() const { return row_tiles * column_tiles; }
 
  private:
-  static constexpr std::int64_t kOneRowColumns = 64, kFewestColumns = 128, kWantedTasks = 16;
+  static constexpr std::int64_t kOneRowColumns = 64, kWantedTasks = 16;
   static std::int64_t count(std::int64_t total, std::int64_t part) {
     return part > 0 ? (total + part - 1) / part : 0;
   }

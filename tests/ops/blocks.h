@@ -9,6 +9,7 @@
 #include "ops/matmul/activations.h"
 #include "quant/formats.h"
 #include "tests/ops/op_test.h"
+#include "tests/ops/tiles.h"
 
 namespace tessera::testing {
 
@@ -114,13 +115,57 @@ inline std::vector<ops::ActivationGroup> quantized(const std::vector<float>& x) 
   return groups;
 }
 
+// The numbers that the codes of x stand for.
+inline std::vector<float> dequantized(const std::vector<float>& x) {
+  const auto groups = quantized(x);
+  std::vector<float> values(x.size());
+  for (std::size_t i = 0; i < x.size(); ++i) {
+    values[i] = groups[i / 32].d * static_cast<float>(groups[i / 32].q[i % 32]);
+  }
+  return values;
+}
+
 // A product in double over decoded weights and the codes of x, and what f32 may be off by: a rounding of
 // 2^-24 for each fused step and four more for the scaling, the bias and the result, all relative to the sum
 // of the groups' magnitudes (reliability.md 2.2 B); and the decoder's own rounding of each weight.
+//
+// With tiles, both operands as bf16 has them (reliability.md 2.2 C), and a rounding for each step of a chain
+// over 16 pairs and each of the sums that follow; products below 2^-126 may be lost.
 struct Bounded {
   std::vector<double> y, bound;
 
-  Bounded(const BlockWeight& weight, const std::vector<float>& x, const std::vector<float>& bias) {
+  Bounded(const BlockWeight& weight, const std::vector<float>& x, const std::vector<float>& bias,
+          bool tiles = false) {
+    if (tiles) {
+      add_tiles(as_bf16(weight.values()), as_bf16(dequantized(x)), weight.k, bias);
+    } else {
+      add_groups(weight, x, bias);
+    }
+  }
+  void expect(const std::vector<float>& actual) const {
+    ASSERT_EQ(actual.size(), y.size());
+    for (std::size_t i = 0; i < y.size(); ++i) {
+      ASSERT_LE(std::abs(double{actual[i]} - y[i]), bound[i]) << "at " << i << ": " << actual[i];
+    }
+  }
+
+ private:
+  void add_tiles(const std::vector<float>& w, const std::vector<float>& x, std::int64_t depth,
+                 const std::vector<float>& bias) {
+    const std::size_t k = static_cast<std::size_t>(depth), n = w.size() / k;
+    for (std::size_t i = 0; i < x.size() / k * n; ++i) {
+      double sum = bias.empty() ? 0 : double{bias[i % n]}, size = std::abs(sum);
+      for (std::size_t j = 0; j < k; ++j) {
+        const double product = double{x[i / n * k + j]} * double{w[i % n * k + j]};
+        sum += product;
+        size += std::abs(product);
+      }
+      y.push_back(sum);
+      const auto steps = static_cast<double>(16 + k / 32 + 4);
+      bound.push_back(steps * size * 0x1p-24 + static_cast<double>(k) * 0x1p-126);
+    }
+  }
+  void add_groups(const BlockWeight& weight, const std::vector<float>& x, const std::vector<float>& bias) {
     const auto w = weight.values(), mins = weight.mins();
     const auto groups = quantized(x);
     const std::size_t n = static_cast<std::size_t>(weight.n), k = static_cast<std::size_t>(weight.k);
@@ -145,13 +190,35 @@ struct Bounded {
       bound.push_back(((steps + 4) * size + each) * 0x1p-24);
     }
   }
-  void expect(const std::vector<float>& actual) const {
-    ASSERT_EQ(actual.size(), y.size());
-    for (std::size_t i = 0; i < y.size(); ++i) {
-      ASSERT_LE(std::abs(double{actual[i]} - y[i]), bound[i]) << "at " << i << ": " << actual[i];
-    }
-  }
 };
+
+// Integers in -127 … 127 with a 127 in each group, so that d is 1 and the codes are the numbers.
+inline std::vector<float> integers(std::int64_t n, unsigned seed) {
+  std::mt19937 engine(seed);
+  std::vector<float> x(static_cast<std::size_t>(n));
+  for (std::size_t i = 0; i < x.size(); ++i) {
+    x[i] = static_cast<float>(static_cast<int>(engine() % 255) - 127);
+    if (i % 32 == seed % 32) x[i] = seed % 2 ? 127 : -127;
+  }
+  return x;
+}
+
+// y, where everything is an integer and every sum a float. Tiles multiply the weights as bf16 has them:
+// integers as well.
+inline void expect_exact_sums(const BlockWeight& weight, const std::vector<float>& x,
+                              const std::vector<float>& y, bool tiles) {
+  const auto w = tiles ? as_bf16(weight.values()) : weight.values();
+  const std::size_t n = static_cast<std::size_t>(weight.n), k = static_cast<std::size_t>(weight.k);
+  ASSERT_EQ(y.size(), x.size() / k * n);
+  for (std::size_t i = 0; i < y.size(); ++i) {
+    std::int64_t sum = 0;
+    for (std::size_t j = 0; j < k; ++j) {
+      sum += static_cast<std::int64_t>(w[i % n * k + j]) * static_cast<std::int64_t>(x[i / n * k + j]);
+    }
+    ASSERT_LT(std::abs(sum), 1 << 24) << "the case does not fit into floats";
+    ASSERT_EQ(y[i], static_cast<float>(sum)) << "row " << i / n << " column " << i % n;
+  }
+}
 
 inline std::vector<float> multiply(const std::vector<float>& x, const TensorView& w,
                                    const std::vector<float>& bias, const Cpu& cpu, int threads = 1) {

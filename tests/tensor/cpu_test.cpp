@@ -38,6 +38,7 @@ TEST(Cpu, LevelsAreNested) {
   EXPECT_TRUE(cpu.has(IsaLevel::kScalar));
   bool weaker = true;
   for (const IsaLevelInfo& row : isa_levels()) {
+    if (row.level == IsaLevel::kAvxVnni) continue;  // beside the others
     EXPECT_TRUE(weaker || !cpu.has(row.level)) << row.name;
     weaker = cpu.has(row.level);
   }
@@ -97,7 +98,7 @@ TEST(Cpu, AnUnknownLevelIsAnErrorThatNamesTheKnownOnes) {
     EXPECT_EQ(error.code(), ErrorCode::kUsage);
     EXPECT_STREQ(error.what(),
                  "TESSERA_ISA: unknown level (got avx2\\x1b[31m, expected one of scalar, x86_avx2, "
-                 "x86_avx512, x86_avx512vnni, x86_avx512bf16, x86_amx)");
+                 "x86_avxvnni, x86_avx512, x86_avx512vnni, x86_avx512bf16, x86_amx)");
   }
 }
 

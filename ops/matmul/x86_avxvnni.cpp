@@ -1,0 +1,17 @@
+#include "ops/matmul/kernels.h"
+#include "ops/simd/dots_x86_avxvnni.h"
+
+#include "ops/matmul/generic_blocks.h"
+
+namespace tessera::ops {
+
+void matmul_q8_0_x86_avxvnni(const MatmulTile& tile) noexcept { matmul_blocks<kBlockQ8_0>(tile); }
+void matmul_q4_0_x86_avxvnni(const MatmulTile& tile) noexcept { matmul_blocks<kBlockQ4_0>(tile); }
+void matmul_q4_1_x86_avxvnni(const MatmulTile& tile) noexcept { matmul_blocks<kBlockQ4_1>(tile); }
+void matmul_q5_0_x86_avxvnni(const MatmulTile& tile) noexcept { matmul_blocks<kBlockQ5_0>(tile); }
+void matmul_q5_1_x86_avxvnni(const MatmulTile& tile) noexcept { matmul_blocks<kBlockQ5_1>(tile); }
+void matmul_q4_k_x86_avxvnni(const MatmulTile& tile) noexcept { matmul_blocks<kBlockQ4_K>(tile); }
+void matmul_q5_k_x86_avxvnni(const MatmulTile& tile) noexcept { matmul_blocks<kBlockQ5_K>(tile); }
+void matmul_q6_k_x86_avxvnni(const MatmulTile& tile) noexcept { matmul_blocks<kBlockQ6_K>(tile); }
+
+}  // namespace tessera::ops

@@ -1,0 +1,53 @@
+// Bytes and integers beside vectors of f32, for dot products of bytes: AVX2. Every level that has dots has
+// this interface, for lanes as F32 has them.
+#pragma once
+
+#include "ops/simd/x86_avx2.h"
+
+namespace {
+
+// A quad of four bytes for each lane of F32.
+struct Quads {
+  __m256i v;
+
+  static Quads load(const std::uint8_t* p) {
+    return {_mm256_loadu_si256(reinterpret_cast<const __m256i*>(p))};
+  }
+  void store(std::uint8_t* p) const { _mm256_storeu_si256(reinterpret_cast<__m256i*>(p), v); }
+  // The same four signed bytes in all lanes.
+  static Quads all(const std::int8_t* four) {
+    int quad;
+    __builtin_memcpy(&quad, four, 4);
+    return {_mm256_set1_epi32(quad)};
+  }
+  static Quads all(const std::int32_t* four) { return {_mm256_set1_epi32(*four)}; }
+  static Quads all_bytes(int byte) { return {_mm256_set1_epi8(static_cast<char>(byte))}; }
+  // Bits of pairs of bytes move; what crosses into the other byte has to be masked out.
+  template <int kBits>
+  Quads shifted_right() const {
+    if constexpr (kBits < 0) return {_mm256_slli_epi16(v, -kBits)};
+    return {_mm256_srli_epi16(v, kBits)};
+  }
+  friend Quads operator&(Quads a, Quads b) { return {_mm256_and_si256(a.v, b.v)}; }
+  friend Quads operator|(Quads a, Quads b) { return {_mm256_or_si256(a.v, b.v)}; }
+};
+
+// Integers, one for each lane of F32.
+struct I32 {
+  __m256i v;
+
+  static I32 all(std::int32_t x) { return {_mm256_set1_epi32(x)}; }
+  // Byte kIndex of each quad, unsigned.
+  template <int kIndex>
+  static I32 byte(Quads quads) {
+    if constexpr (kIndex == 3) return {_mm256_srli_epi32(quads.v, 24)};
+    const auto moved = kIndex == 0 ? quads.v : _mm256_srli_epi32(quads.v, 8 * kIndex);
+    return {_mm256_and_si256(moved, _mm256_set1_epi32(255))};
+  }
+  static I32 load_i8(const std::uint8_t* p) {
+    return {_mm256_cvtepi8_epi32(_mm_loadl_epi64(reinterpret_cast<const __m128i*>(p)))};
+  }
+  F32 to_f32() const { return {_mm256_cvtepi32_ps(v)}; }
+};
+
+}  // namespace

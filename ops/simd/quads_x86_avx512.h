@@ -1,0 +1,45 @@
+// Bytes and integers beside vectors of f32: AVX-512. See quads_x86_avx2.h for the contract.
+#pragma once
+
+#include "ops/simd/x86_avx512.h"
+
+namespace {
+
+struct Quads {
+  __m512i v;
+
+  static Quads load(const std::uint8_t* p) { return {_mm512_loadu_si512(p)}; }
+  void store(std::uint8_t* p) const { _mm512_storeu_si512(p, v); }
+  static Quads all(const std::int8_t* four) {
+    int quad;
+    __builtin_memcpy(&quad, four, 4);
+    return {_mm512_set1_epi32(quad)};
+  }
+  static Quads all(const std::int32_t* four) { return {_mm512_set1_epi32(*four)}; }
+  static Quads all_bytes(int byte) { return {_mm512_set1_epi8(static_cast<char>(byte))}; }
+  template <int kBits>
+  Quads shifted_right() const {
+    if constexpr (kBits < 0) return {_mm512_slli_epi16(v, -kBits)};
+    return {_mm512_srli_epi16(v, kBits)};
+  }
+  friend Quads operator&(Quads a, Quads b) { return {_mm512_and_si512(a.v, b.v)}; }
+  friend Quads operator|(Quads a, Quads b) { return {_mm512_or_si512(a.v, b.v)}; }
+};
+
+struct I32 {
+  __m512i v;
+
+  static I32 all(std::int32_t x) { return {_mm512_set1_epi32(x)}; }
+  template <int kIndex>
+  static I32 byte(Quads quads) {
+    if constexpr (kIndex == 3) return {_mm512_srli_epi32(quads.v, 24)};
+    const auto moved = kIndex == 0 ? quads.v : _mm512_srli_epi32(quads.v, 8 * kIndex);
+    return {_mm512_and_si512(moved, _mm512_set1_epi32(255))};
+  }
+  static I32 load_i8(const std::uint8_t* p) {
+    return {_mm512_cvtepi8_epi32(_mm_loadu_si128(reinterpret_cast<const __m128i*>(p)))};
+  }
+  F32 to_f32() const { return {_mm512_cvtepi32_ps(v)}; }
+};
+
+}  // namespace

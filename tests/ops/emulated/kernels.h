@@ -1,0 +1,24 @@
+// The kernels of ops/*/kernels.inc that are compiled against the emulated units (intrinsics.h).
+//
+// Their declarations, and the structs that they take, stand in another namespace with the same layout: a tile
+// is passed as bytes.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <span>
+
+namespace emulated {
+
+struct Kernel {
+  const char* level;  // enumerator of IsaLevel: what the kernel is for
+  const char* base;   // what a CPU needs to run it here
+  const char* name;
+  const char* format;  // of the weight, as kernels.inc has it
+  std::size_t (*workspace)(std::int64_t rows, std::int64_t columns, std::int64_t k);
+  void (*run)(const void* tile) noexcept;  // a MatmulTile of ops/matmul/kernels.h
+};
+
+std::span<const Kernel> matmul_kernels();
+
+}  // namespace emulated

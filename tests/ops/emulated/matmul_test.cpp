@@ -1,0 +1,270 @@
+// The kernels of products whose units this machine may lack, against plain C++ in the place of these units.
+#include "ops/matmul/kernels.h"
+
+#include <algorithm>
+#include <iostream>
+#include <limits>
+#include <map>
+#include <string>
+
+#include "ops/matmul/pack.h"
+#include "tests/ops/blocks.h"
+#include "tests/ops/emulated/kernels.h"
+#include "tests/ops/emulated/units.h"
+#include "tests/ops/weights.h"
+
+namespace tessera::testing {
+namespace {
+
+IsaLevel level_of(std::string_view enumerator) {
+#define TESSERA_ISA_LEVEL(id, name, meaning) \
+  if (enumerator == #id) return IsaLevel::id;
+#include "tensor/isa_levels.inc"
+#undef TESSERA_ISA_LEVEL
+  ADD_FAILURE() << enumerator;
+  return IsaLevel::kScalar;
+}
+
+// Those that this CPU can run.
+std::vector<emulated::Kernel> kernels(bool blocks) {
+  const Cpu cpu = Cpu::from_environment();
+  std::vector<emulated::Kernel> all;
+  for (const emulated::Kernel& kernel : emulated::matmul_kernels()) {
+    const bool has_blocks = std::string_view(kernel.format).starts_with("kQ");
+    if (cpu.has(level_of(kernel.base)) && has_blocks == blocks) all.push_back(kernel);
+  }
+  return all;
+}
+
+DType block_dtype(const emulated::Kernel& kernel) {
+  return *std::find_if(std::begin(kBlockDTypes), std::end(kBlockDTypes), [&](DType type) {
+    return std::string_view(kernel.name).starts_with("matmul_" + std::string(info(type).name) + "_x86");
+  });
+}
+
+TEST(EmulatedMatmul, PrintsWhatIsEmulated) {
+  struct Level {
+    int kernels = 0;
+    IsaLevel base = IsaLevel::kScalar;
+  };
+  std::map<IsaLevel, Level> levels;
+  for (const emulated::Kernel& kernel : emulated::matmul_kernels()) {
+    Level& level = levels[level_of(kernel.level)];
+    ++level.kernels;
+    level.base = level_of(kernel.base);
+  }
+  const Cpu cpu = Cpu::from_environment();
+  for (const auto& [level, what] : levels) {
+    std::cout << "matmul " << name(level) << ": " << what.kernels << " kernels, "
+              << (cpu.has(what.base) ? "emulated on " : "not run: this CPU lacks ") << name(what.base)
+              << (cpu.has(level) ? "; the real unit is tested too\n" : "; this CPU lacks the real unit\n");
+  }
+#if defined(__x86_64__)
+  EXPECT_FALSE(levels.empty());
+#endif
+}
+
+constexpr float kGuard = 12345.0f;
+
+// One tile, with guards around y and nothing usable around x.
+template <typename Input>
+std::vector<float> run_tile(const emulated::Kernel& kernel, const std::vector<Input>& values, Input around,
+                            const TensorView& w, const std::vector<float>& bias) {
+  constexpr std::int64_t kMargin = 24, kGap = 5;
+  const std::int64_t n = w.shape[0], k = w.shape[1];
+  const std::int64_t x_row = std::is_same_v<Input, float> ? k : k / ops::kGroupElements;
+  const std::int64_t rows = static_cast<std::int64_t>(values.size()) / x_row;
+  const std::int64_t x_stride = x_row + 3, y_stride = n + kGap;
+  std::vector<Input> x(static_cast<std::size_t>(2 * kMargin + rows * x_stride), around);
+  for (std::int64_t r = 0; r < rows; ++r) {
+    std::copy_n(values.begin() + r * x_row, x_row, x.begin() + kMargin + r * x_stride);
+  }
+  std::vector<float> y(static_cast<std::size_t>(2 * kMargin + rows * y_stride), kGuard);
+  const std::size_t bytes = kernel.workspace(rows, n, k);
+  const Buffer workspace = Buffer::allocate(bytes + 64);
+  std::fill_n(workspace.data(), bytes + 64, std::byte{0xFF});  // NaN
+  const ops::MatmulTile tile{.x = x.data() + kMargin,
+                             .w = w.data,
+                             .bias = bias.empty() ? nullptr : bias.data(),
+                             .y = y.data() + kMargin,
+                             .workspace = workspace.data(),
+                             .x_stride = x_stride,
+                             .y_stride = y_stride,
+                             .w_stride = ops::weight_stride(w),
+                             .rows = rows,
+                             .columns = n,
+                             .k = k};
+  kernel.run(&tile);
+  EXPECT_FALSE(emulated::tiles_in_use());
+  EXPECT_TRUE(std::all_of(workspace.data() + bytes, workspace.data() + bytes + 64, [](std::byte b) {
+    return b == std::byte{0xFF};
+  })) << "written behind the workspace";
+  std::vector<float> inside;
+  for (std::int64_t i = 0; i < static_cast<std::int64_t>(y.size()); ++i) {
+    const std::int64_t at = i - kMargin;
+    if (at >= 0 && at / y_stride < rows && at % y_stride < n) {
+      inside.push_back(y[static_cast<std::size_t>(i)]);
+    } else {
+      EXPECT_EQ(y[static_cast<std::size_t>(i)], kGuard) << "at " << i;
+    }
+  }
+  return inside;
+}
+
+std::vector<float> run_blocks(const emulated::Kernel& kernel, const std::vector<float>& x,
+                              const TensorView& w, const std::vector<float>& bias) {
+  ops::ActivationGroup nan{};
+  nan.d = std::numeric_limits<float>::quiet_NaN();
+  return run_tile(kernel, quantized(x), nan, w, bias);
+}
+
+std::string trace(const emulated::Kernel& kernel, std::int64_t rows, std::int64_t n, std::int64_t k) {
+  return std::string(kernel.name) + " rows " + std::to_string(rows) + " n " + std::to_string(n) + " k " +
+         std::to_string(k);
+}
+
+bool has_tiles(const emulated::Kernel& kernel) { return level_of(kernel.level) == IsaLevel::kAmx; }
+
+// Integers and sums of integers, exactly; with tiles of the weights as bf16 has them, integers too.
+void expect_exact(const emulated::Kernel& kernel, std::int64_t rows, std::int64_t n, std::int64_t k) {
+  SCOPED_TRACE(trace(kernel, rows, n, k));
+  const DType dtype = block_dtype(kernel);
+  const BlockWeight w = BlockWeight::random(dtype, n, k, 1, {0x3C00, 0xBC00});
+  const ops::PackedWeight packed = ops::pack_weight(w.view(), 1);
+  const auto x = integers(rows * k, 2), y = run_blocks(kernel, x, packed.view, {});
+  expect_exact_sums(w, x, y, has_tiles(kernel));
+}
+
+void expect_bounded(const emulated::Kernel& kernel, std::int64_t rows, std::int64_t n, std::int64_t k) {
+  SCOPED_TRACE(trace(kernel, rows, n, k));
+  const BlockWeight w = BlockWeight::encoded(block_dtype(kernel), random_floats(n * k, 1), n, k);
+  const ops::PackedWeight packed = ops::pack_weight(w.view(), 1);
+  const auto x = random_floats(rows * k, 2), bias = random_floats(n, 3);
+  Bounded(w, x, bias, has_tiles(kernel)).expect(run_blocks(kernel, x, packed.view, bias));
+}
+
+const std::int64_t kTails[] = {1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 31, 32, 33, 48};
+
+TEST(EmulatedMatmul, OfBlocksGivesExactSumsOfIntegers) {
+  for (const emulated::Kernel& kernel : kernels(true)) {
+    const std::int64_t block = info(block_dtype(kernel)).block_elems;
+    for (const std::int64_t rows : kTails) expect_exact(kernel, rows, 17, block);
+    for (const std::int64_t n : kTails) expect_exact(kernel, 3, n, block);
+    for (const std::int64_t k : {32, 64, 96, 224, 256, 288, 512}) {
+      if (k % block == 0) expect_exact(kernel, 5, 33, k);
+    }
+  }
+}
+
+TEST(EmulatedMatmul, OfBlocksMatchesDoubleWithinItsRounding) {
+  for (const emulated::Kernel& kernel : kernels(true)) {
+    for (const std::int64_t n : {15, 64, 65, 130}) expect_bounded(kernel, 19, n, 512);
+    expect_bounded(kernel, 2, 16, 768);
+    expect_bounded(kernel, 48, 33, 512);
+  }
+}
+
+TEST(EmulatedMatmul, OfBlocksGivesARowTheSameBitsAmongAnyOthers) {
+  for (const emulated::Kernel& kernel : kernels(true)) {
+    SCOPED_TRACE(kernel.name);
+    constexpr std::int64_t kRows = 33, kN = 70, kK = 512;
+    const BlockWeight w = BlockWeight::encoded(block_dtype(kernel), random_floats(kN * kK, 1), kN, kK);
+    const ops::PackedWeight packed = ops::pack_weight(w.view(), 1);
+    const auto x = random_floats(kRows * kK, 2), bias = random_floats(kN, 3);
+    const auto all = run_blocks(kernel, x, packed.view, bias);
+    for (const std::int64_t rows : {1, 2, 7, 16, 20}) {
+      const auto y = run_blocks(kernel, {x.end() - rows * kK, x.end()}, packed.view, bias);
+      EXPECT_TRUE(std::equal(y.begin(), y.end(), all.end() - rows * kN)) << rows << " rows";
+    }
+  }
+}
+
+TEST(EmulatedMatmul, OfBlocksKeepsNaNInItsRowAndColumn) {
+  for (const emulated::Kernel& kernel : kernels(true)) {
+    SCOPED_TRACE(kernel.name);
+    const DType dtype = block_dtype(kernel);
+    BlockWeight w = BlockWeight::encoded(dtype, random_floats(20 * 256, 1), 20, 256);
+    w.set_half(w.bytes.size() / 20 * 6 + BlockBytes(dtype).d, 0x7E00);
+    const ops::PackedWeight packed = ops::pack_weight(w.view(), 1);
+    auto x = random_floats(9 * 256, 2);
+    x[2 * 256 + 200] = std::numeric_limits<float>::quiet_NaN();
+    x[7 * 256 + 1] = -std::numeric_limits<float>::infinity();
+    const auto y = run_blocks(kernel, x, packed.view, {});
+    for (std::size_t i = 0; i < y.size(); ++i) {
+      ASSERT_EQ(std::isnan(y[i]), i / 20 == 2 || i / 20 == 7 || i % 20 == 6) << "at " << i;
+    }
+  }
+}
+
+// ---- weights of bf16 ----
+
+void expect_product(const emulated::Kernel& kernel, std::int64_t rows, std::int64_t n, std::int64_t k) {
+  SCOPED_TRACE(trace(kernel, rows, n, k));
+  const FileWeight w(DType::kBF16, {n, k}, 1);
+  const ops::PackedWeight packed = ops::pack_weight(w.view, 1);
+  const auto x = random_floats(rows * k, 2), bias = random_floats(n, 3);
+  const auto y = run_tile(kernel, x, std::numeric_limits<float>::quiet_NaN(), packed.view, bias);
+  Product(as_bf16(x), w.values, bias, rows, n, k).expect(y);
+}
+
+TEST(EmulatedMatmul, OfBf16MatchesDoubleForEveryTail) {
+  for (const emulated::Kernel& kernel : kernels(false)) {
+    for (const std::int64_t rows : kTails) expect_product(kernel, rows, 17, 33);
+    for (const std::int64_t n : kTails) expect_product(kernel, 3, n, 31);
+    for (const std::int64_t n : {48, 64, 65, 129}) expect_product(kernel, 5, n, 40);
+    for (std::int64_t k = 1; k <= 67; ++k) expect_product(kernel, 2, 16, k);
+    for (const std::int64_t k : {255, 256, 257, 287, 289, 512, 600}) expect_product(kernel, 18, 70, k);
+  }
+}
+
+TEST(EmulatedMatmul, OfBf16GivesARowTheSameBitsAmongAnyOthers) {
+  for (const emulated::Kernel& kernel : kernels(false)) {
+    SCOPED_TRACE(kernel.name);
+    constexpr std::int64_t kRows = 33, kN = 70, kK = 600;
+    const FileWeight w(DType::kBF16, {kN, kK}, 1);
+    const ops::PackedWeight packed = ops::pack_weight(w.view, 1);
+    const auto x = random_floats(kRows * kK, 2), bias = random_floats(kN, 3);
+    const auto product = [&](std::int64_t rows) {
+      return run_tile(kernel, std::vector<float>(x.end() - rows * kK, x.end()), 0.0f, packed.view, bias);
+    };
+    const auto all = product(kRows);
+    for (const std::int64_t rows : {2, 7, 16, 20}) {
+      const auto y = product(rows);
+      EXPECT_TRUE(std::equal(y.begin(), y.end(), all.end() - rows * kN)) << rows << " rows";
+    }
+  }
+}
+
+TEST(EmulatedMatmul, OfBf16LetsNaNAndInfinityThrough) {
+  for (const emulated::Kernel& kernel : kernels(false)) {
+    SCOPED_TRACE(kernel.name);
+    const FileWeight w(DType::kBF16, {17, 33}, 1);
+    const ops::PackedWeight packed = ops::pack_weight(w.view, 1);
+    auto x = random_floats(15 * 33, 2);
+    x[4 * 33 + 32] = std::numeric_limits<float>::quiet_NaN();
+    x[9 * 33] = std::numeric_limits<float>::infinity();
+    const auto y = run_tile(kernel, x, 0.0f, packed.view, {});
+    for (std::size_t i = 0; i < y.size(); ++i) {
+      ASSERT_EQ(std::isnan(y[i]), i / 17 == 4) << "at " << i;
+      ASSERT_EQ(std::isinf(y[i]), i / 17 == 9) << "at " << i;
+    }
+  }
+}
+
+// What follows a panel's last inputs is the next panel.
+TEST(EmulatedMatmul, OfBf16KeepsNaNOfAWeightInItsColumn) {
+  for (const emulated::Kernel& kernel : kernels(false)) {
+    for (const std::int64_t k : {1, 31, 33, 256, 259}) {
+      SCOPED_TRACE(trace(kernel, 3, 40, k));
+      FileWeight w(DType::kBF16, {40, k}, 1);
+      const std::uint16_t nan = 0x7FC0;
+      std::memcpy(&w.bytes[static_cast<std::size_t>(16 * k) * 2], &nan, 2);
+      const ops::PackedWeight packed = ops::pack_weight(w.view, 1);
+      const auto y = run_tile(kernel, random_floats(3 * k, 2), 0.0f, packed.view, {});
+      for (std::size_t i = 0; i < y.size(); ++i) ASSERT_EQ(std::isnan(y[i]), i % 40 == 16) << "at " << i;
+    }
+  }
+}
+
+}  // namespace
+}  // namespace tessera::testing
