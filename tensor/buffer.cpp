@@ -68,11 +68,14 @@ std::size_t available_memory() {
 }
 
 Buffer::Buffer(Buffer&& other) noexcept
-    : data_(std::exchange(other.data_, nullptr)), size_(std::exchange(other.size_, 0)) {}
+    : data_(std::exchange(other.data_, nullptr)),
+      size_(std::exchange(other.size_, 0)),
+      is_file_(other.is_file_) {}
 
 Buffer& Buffer::operator=(Buffer&& other) noexcept {
   std::swap(data_, other.data_);
   std::swap(size_, other.size_);
+  std::swap(is_file_, other.is_file_);
   return *this;
 }
 
@@ -100,7 +103,7 @@ Buffer Buffer::allocate(std::size_t bytes, Pages pages) {
     if (before < spare) munmap(data + used, spare - before);
     madvise(data, bytes, MADV_HUGEPAGE);
   }
-  return {data, bytes};
+  return {data, bytes, false};
 }
 
 Buffer Buffer::map_file(const std::string& path) {
@@ -117,12 +120,12 @@ Buffer Buffer::map_file(const std::string& path) {
     throw Error(ErrorCode::kResource, path, "memory", "cannot map " + std::to_string(bytes) + " bytes");
   }
   if (memory == MAP_FAILED) fail(path, std::string("cannot map: ") + std::strerror(errno));
-  return {static_cast<std::byte*>(memory), bytes};
+  return {static_cast<std::byte*>(memory), bytes, true};
 }
 
 void Buffer::drop_pages(std::size_t offset, std::size_t bytes) const {
   const std::size_t begin = offset / page_bytes() * page_bytes();
-  if (bytes) madvise(data_ + begin, offset + bytes - begin, MADV_DONTNEED);
+  if (bytes && is_file_) madvise(data_ + begin, offset + bytes - begin, MADV_DONTNEED);
 }
 
 void Buffer::will_need(std::size_t offset, std::size_t bytes) const {

@@ -43,9 +43,10 @@ class TESSERA_API Buffer {
   void will_need(std::size_t offset, std::size_t bytes) const;
 
  private:
-  Buffer(std::byte* data, std::size_t size) : data_(data), size_(size) {}
+  Buffer(std::byte* data, std::size_t size, bool is_file) : data_(data), size_(size), is_file_(is_file) {}
   std::byte* data_ = nullptr;
   std::size_t size_ = 0;
+  bool is_file_ = false;
 };
 
 }  // namespace tessera

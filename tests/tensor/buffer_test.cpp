@@ -71,6 +71,14 @@ TEST(Buffer, OfHugePagesLeavesNoSpareMemoryBehind) {
   EXPECT_EQ(mapped(), before);
 }
 
+TEST(Buffer, ThatIsNoFileKeepsItsPages) {
+  Buffer buffer = Buffer::allocate(20000);
+  std::memset(buffer.data(), 7, buffer.size());
+  const Buffer moved = std::move(buffer);
+  moved.drop_pages(0, moved.size());
+  for (std::size_t i = 0; i < moved.size(); ++i) ASSERT_EQ(moved.data()[i], std::byte{7});
+}
+
 TEST(Buffer, OfNothingIsEmpty) {
   EXPECT_EQ(Buffer::allocate(0).data(), nullptr);
   EXPECT_EQ(Buffer().size(), 0u);
