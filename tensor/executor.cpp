@@ -13,8 +13,9 @@
 namespace tessera {
 namespace {
 
-// Pieces of a step that each thread would take if all were equally fast: enough to even out threads that
-// share their core with strangers, few enough that taking one costs nothing beside the work.
+// Each thread has a share of a step, tasks that follow each other, so that it reads one stream of memory;
+// what is left of their shares it then takes from others. A share is cut into so many pieces: enough to even
+// out threads that share their core with strangers, few enough that taking one costs nothing beside the work.
 constexpr std::int64_t kPiecesPerThread = 8;
 // Arithmetic of a piece at most: a few milliseconds at 100 GFLOP/s, so that a cancelled run ends soon.
 constexpr double kPieceFlops = 2.5e8;
@@ -24,6 +25,10 @@ constexpr double kPieceFlops = 2.5e8;
 constexpr double kSmallBytes = 1 << 17, kSmallFlops = 1 << 18;
 
 bool is_small(const Step& step) { return step.cost.bytes <= kSmallBytes && step.cost.flops <= kSmallFlops; }
+
+struct Range {
+  std::int64_t begin = 0, end = 0;
+};
 
 // Tasks that a thread takes at once.
 std::int64_t piece_tasks(const Step& step, int team) {
@@ -52,7 +57,8 @@ struct Executor::Work {
   std::vector<SlotUse> slot_uses;  // views that a run has to fill in
   std::vector<TensorView> outputs;
   std::vector<std::size_t> ends;  // for each step: where the steps end that go with it, from it on
-  std::unique_ptr<std::atomic<std::int64_t>[]> next_task;  // one a step
+  // Tasks taken of each thread's share, [thread][step]: what one thread counts lies apart from the others'.
+  std::unique_ptr<std::atomic<std::int64_t>[]> taken;
 
   std::byte* resolve(const Place& place, std::byte* arena, TensorView* view) {
     if (place.kind == Place::Kind::kSlot) slot_uses.push_back({view, &place});
@@ -83,7 +89,8 @@ void Executor::prepare(std::shared_ptr<const Plan> plan) {
   work->inputs.reserve(input_count);
   work->args.reserve(plan->steps().size());
   work->outputs.reserve(plan->outputs().size());
-  work->next_task = std::make_unique<std::atomic<std::int64_t>[]>(plan->steps().size());
+  work->taken = std::make_unique<std::atomic<std::int64_t>[]>(plan->steps().size() *
+                                                              static_cast<std::size_t>(threads_));
   auto place = [&](const PlacedTensor& tensor, TensorView& view) {
     view = TensorView(tensor.desc, work->resolve(tensor.place, arena_.data(), &view));
   };
@@ -113,7 +120,9 @@ RunStatus Executor::run(std::span<void* const> slots, const RunOptions& options)
         static_cast<std::byte*>(slots[static_cast<std::size_t>(use.place->slot)]) + use.place->offset;
   }
   const std::span<const Step> steps = plan_->steps();
-  for (std::size_t i = 0; i < steps.size(); ++i) work.next_task[i].store(0, std::memory_order_relaxed);
+  for (std::size_t i = 0; i < steps.size() * static_cast<std::size_t>(threads_); ++i) {
+    work.taken[i].store(0, std::memory_order_relaxed);
+  }
   if (options.observer) options.observer->run_begins(*plan_, threads_);
   std::byte* workspaces = arena_.data() + plan_->arena_bytes();
 
@@ -128,17 +137,30 @@ RunStatus Executor::run(std::span<void* const> slots, const RunOptions& options)
     std::byte* workspace =
         workspaces + static_cast<std::size_t>(thread) * plan_->workspace_bytes_per_thread();
     auto cancelled = [&] { return options.cancel && options.cancel->load(std::memory_order_relaxed); };
+    auto taken = [&](std::size_t i, int owner) -> std::atomic<std::int64_t>& {
+      return work.taken[static_cast<std::size_t>(owner) * steps.size() + i];
+    };
+    // A piece of step i: of this thread's share, then of the next ones'. `shares` counts those found empty.
+    auto take_piece = [&](std::size_t i, std::int64_t grain, int& shares) {
+      const std::int64_t tasks = steps[i].plan.tasks;
+      for (; shares < team; ++shares) {
+        const int owner = (thread + shares) % team;
+        const std::int64_t first = tasks * owner / team, end = tasks * (owner + 1) / team;
+        const std::int64_t begin = first + taken(i, owner).fetch_add(grain, std::memory_order_relaxed);
+        if (begin < end) return Range{begin, std::min(begin + grain, end)};
+      }
+      return Range{};
+    };
     // The pieces of step i that `take` gives, until there are none.
     auto work_on = [&](std::size_t i, auto take) {
-      const OpPlan& plan = steps[i].plan;
       KernelArgs args = work.args[i];
       args.workspace = workspace;
       const std::int64_t grain = piece_tasks(steps[i], team);
       const std::int64_t begin_ns = options.observer ? now_ns() : 0;
       while (!cancelled()) {
-        const std::int64_t begin = take(grain);
-        if (begin >= plan.tasks) break;
-        plan.run(args, begin, std::min(begin + grain, plan.tasks));
+        const Range piece = take(grain);
+        if (piece.begin >= piece.end) break;
+        steps[i].plan.run(args, piece.begin, piece.end);
       }
       if (options.observer) options.observer->thread_worked(static_cast<int>(i), thread, begin_ns, now_ns());
     };
@@ -148,13 +170,17 @@ RunStatus Executor::run(std::span<void* const> slots, const RunOptions& options)
     };
     for (std::size_t i = 0, end = 0; i < steps.size(); i = end) {
       end = work.ends[i];
-      std::atomic<std::int64_t>& next = work.next_task[i];
       if (end == i + 1) {
-        work_on(i, [&](std::int64_t grain) { return next.fetch_add(grain, std::memory_order_relaxed); });
-      } else if (next.fetch_add(1, std::memory_order_relaxed) == 0) {
+        int shares = 0;
+        work_on(i, [&](std::int64_t grain) { return take_piece(i, grain, shares); });
+      } else if (taken(i, 0).fetch_add(1, std::memory_order_relaxed) == 0) {
         for (std::size_t small = i; small < end; ++small) {
           std::int64_t task = 0;
-          work_on(small, [&](std::int64_t grain) { return std::exchange(task, task + grain); });
+          const std::int64_t tasks = steps[small].plan.tasks;
+          work_on(small, [&](std::int64_t grain) {
+            const std::int64_t begin = std::exchange(task, task + grain);
+            return Range{begin, std::min(begin + grain, tasks)};
+          });
           if (options.observer) step_done(small);
         }
       }
