@@ -111,7 +111,7 @@ Session::Session(std::shared_ptr<const Model> model, const SessionOptions& optio
   if (options.chunk < 1)
     refuse("chunk", "out of range (got " + std::to_string(options.chunk) + ", expected 1 or more)");
   options_.chunk = std::min(options.chunk, options.context);  // more would only overflow sums
-  cache_->memory = Buffer::allocate(cache_bytes(c, options.context, options.cache_dtype));
+  cache_->memory = Buffer::allocate(cache_bytes(c, options.context, options.cache_dtype), Pages::kHuge);
   const TensorDesc desc =
       cache_of_heads(options.cache_dtype, options.context, c.num_key_value_heads, c.head_dim);
   const std::int64_t bytes = dense_bytes(desc.dtype, desc.shape);
