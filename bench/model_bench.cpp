@@ -222,6 +222,9 @@ class Tests {
         sample.cost.bytes += cost.bytes;
         sample.cost.flops += cost.flops;
       }
+      const double read_after = bench::measure_read(cpu_, threads_);
+      sample.read = (read_before + read_after) / 2;
+      read_before = read_after;
       row.samples.push_back(sample);
     }
   }
