@@ -207,6 +207,7 @@ class Tests {
     }
     session_.decode(ids[0]);
     arena_ = std::max(arena_, run_bytes(*session_.plan(), threads_));
+    double read_before = bench::measure_read(cpu_, threads_);
     for (int i = 0; i < options_.repetitions; ++i) {
       if (!depth) session_.clear();
       Sample sample{.tokens = static_cast<double>(count)};
