@@ -112,6 +112,83 @@ void Executor::prepare(std::shared_ptr<const Plan> plan) {
   plan_ = std::move(plan);
 }
 
+// One thread's part in a run.
+class Executor::Worker {
+ public:
+  Worker(Work& work, std::span<const Step> steps, const RunOptions& options)
+      : work_(work),
+        steps_(steps),
+        options_(options),
+        thread_(omp_get_thread_num()),
+        team_(omp_get_num_threads()) {}
+
+  int thread() const { return thread_; }
+  void use(std::byte* workspace) { workspace_ = workspace; }
+
+  // Pieces of the step: of this thread's share, then of the next ones'.
+  void help(std::size_t step) {
+    int empty = 0;  // shares found so
+    work_on(step, [&](std::int64_t grain) {
+      const std::int64_t tasks = steps_[step].plan.tasks;
+      for (; empty < team_; ++empty) {
+        const int owner = (thread_ + empty) % team_;
+        const std::int64_t first = tasks * owner / team_, end = tasks * (owner + 1) / team_;
+        const std::int64_t begin = first + taken(step, owner).fetch_add(grain, std::memory_order_relaxed);
+        if (begin < end) return Range{begin, std::min(begin + grain, end)};
+      }
+      return Range{};
+    });
+  }
+
+  // All of steps [first, end), if no other thread came before.
+  void run_alone(std::size_t first, std::size_t end) {
+    if (taken(first, 0).fetch_add(1, std::memory_order_relaxed) != 0) return;
+    for (std::size_t step = first; step < end; ++step) {
+      const std::int64_t tasks = steps_[step].plan.tasks;
+      std::int64_t task = 0;
+      work_on(step, [&](std::int64_t grain) {
+        const std::int64_t begin = std::exchange(task, task + grain);
+        return Range{begin, std::min(begin + grain, tasks)};
+      });
+      if (options_.observer) tell_done(step);
+    }
+  }
+
+  void tell_done(std::size_t step) {
+    const KernelArgs& args = work_.args[step];
+    options_.observer->step_done(static_cast<int>(step), {args.inputs, steps_[step].inputs.size()},
+                                 args.output);
+  }
+
+ private:
+  bool cancelled() const { return options_.cancel && options_.cancel->load(std::memory_order_relaxed); }
+  std::atomic<std::int64_t>& taken(std::size_t step, int owner) {
+    return work_.taken[static_cast<std::size_t>(owner) * steps_.size() + step];
+  }
+  // The pieces that `take` gives, until there are none.
+  template <typename Take>
+  void work_on(std::size_t step, Take take) {
+    KernelArgs args = work_.args[step];
+    args.workspace = workspace_;
+    const std::int64_t grain = piece_tasks(steps_[step], team_);
+    const std::int64_t begin_ns = options_.observer ? now_ns() : 0;
+    while (!cancelled()) {
+      const Range piece = take(grain);
+      if (piece.begin >= piece.end) break;
+      steps_[step].plan.run(args, piece.begin, piece.end);
+    }
+    if (options_.observer) {
+      options_.observer->thread_worked(static_cast<int>(step), thread_, begin_ns, now_ns());
+    }
+  }
+
+  Work& work_;
+  std::span<const Step> steps_;
+  const RunOptions& options_;
+  int thread_, team_;
+  std::byte* workspace_ = nullptr;
+};
+
 RunStatus Executor::run(std::span<void* const> slots, const RunOptions& options) {
   TESSERA_CHECK(plan_ && slots.size() == static_cast<std::size_t>(plan_->slot_count()));
   Work& work = *work_;
@@ -132,61 +209,19 @@ RunStatus Executor::run(std::span<void* const> slots, const RunOptions& options)
     // A BLAS called from a team of one must not open a team of its own: its rounding would follow the
     // number of processors. This setting ends with the region.
     omp_set_num_threads(1);
-    const int thread = omp_get_thread_num();
-    const int team = omp_get_num_threads();
-    std::byte* workspace =
-        workspaces + static_cast<std::size_t>(thread) * plan_->workspace_bytes_per_thread();
-    auto cancelled = [&] { return options.cancel && options.cancel->load(std::memory_order_relaxed); };
-    auto taken = [&](std::size_t i, int owner) -> std::atomic<std::int64_t>& {
-      return work.taken[static_cast<std::size_t>(owner) * steps.size() + i];
-    };
-    // A piece of step i: of this thread's share, then of the next ones'. `shares` counts those found empty.
-    auto take_piece = [&](std::size_t i, std::int64_t grain, int& shares) {
-      const std::int64_t tasks = steps[i].plan.tasks;
-      for (; shares < team; ++shares) {
-        const int owner = (thread + shares) % team;
-        const std::int64_t first = tasks * owner / team, end = tasks * (owner + 1) / team;
-        const std::int64_t begin = first + taken(i, owner).fetch_add(grain, std::memory_order_relaxed);
-        if (begin < end) return Range{begin, std::min(begin + grain, end)};
-      }
-      return Range{};
-    };
-    // The pieces of step i that `take` gives, until there are none.
-    auto work_on = [&](std::size_t i, auto take) {
-      KernelArgs args = work.args[i];
-      args.workspace = workspace;
-      const std::int64_t grain = piece_tasks(steps[i], team);
-      const std::int64_t begin_ns = options.observer ? now_ns() : 0;
-      while (!cancelled()) {
-        const Range piece = take(grain);
-        if (piece.begin >= piece.end) break;
-        steps[i].plan.run(args, piece.begin, piece.end);
-      }
-      if (options.observer) options.observer->thread_worked(static_cast<int>(i), thread, begin_ns, now_ns());
-    };
-    auto step_done = [&](std::size_t i) {
-      const KernelArgs& args = work.args[i];
-      options.observer->step_done(static_cast<int>(i), {args.inputs, steps[i].inputs.size()}, args.output);
-    };
+    Worker worker(work, steps, options);
+    worker.use(workspaces + static_cast<std::size_t>(worker.thread()) * plan_->workspace_bytes_per_thread());
     for (std::size_t i = 0, end = 0; i < steps.size(); i = end) {
       end = work.ends[i];
-      if (end == i + 1) {
-        int shares = 0;
-        work_on(i, [&](std::int64_t grain) { return take_piece(i, grain, shares); });
-      } else if (taken(i, 0).fetch_add(1, std::memory_order_relaxed) == 0) {
-        for (std::size_t small = i; small < end; ++small) {
-          std::int64_t task = 0;
-          const std::int64_t tasks = steps[small].plan.tasks;
-          work_on(small, [&](std::int64_t grain) {
-            const std::int64_t begin = std::exchange(task, task + grain);
-            return Range{begin, std::min(begin + grain, tasks)};
-          });
-          if (options.observer) step_done(small);
-        }
+      const bool together = end == i + 1;
+      if (together) {
+        worker.help(i);
+      } else {
+        worker.run_alone(i, end);
       }
 #pragma omp barrier
-      if (options.observer && end == i + 1) {
-        if (thread == 0) step_done(i);
+      if (options.observer && together) {
+        if (worker.thread() == 0) worker.tell_done(i);
 #pragma omp barrier
       }
     }
