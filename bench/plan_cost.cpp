@@ -19,9 +19,16 @@ OpCost causal_attention_cost(const Step& step, std::int64_t past) {
 
 OpCost cost_of_run(const Plan& plan, std::int64_t past) {
   OpCost total;
+  double seen = 1;  // share of the cache
   for (const Step& step : plan.steps()) {
-    const bool causal = std::string_view(step.op->name) == "causal_attention";
-    const OpCost cost = causal ? causal_attention_cost(step, past) : step.cost;
+    OpCost cost = step.cost;
+    if (std::string_view(step.op->name) == "causal_attention") {
+      cost = causal_attention_cost(step, past);
+      const std::int64_t rows = step.inputs[0].desc.shape[0], capacity = step.inputs[1].desc.shape[0];
+      seen = static_cast<double>(past + rows) / static_cast<double>(capacity);
+    } else if (std::string_view(step.op->name) == "merge_attention") {
+      cost = {cost.bytes * seen, cost.flops * seen};
+    }
     total.bytes += cost.bytes;
     total.flops += cost.flops;
   }

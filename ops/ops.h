@@ -79,8 +79,9 @@ TESSERA_API Tensor top_k(Graph& g, const Operand& x, std::int64_t k);
 // ---- products ----
 
 // y = x w^T: x [..., K], w [N, K] f32, f16 or bf16 as in a file, or packed by pack_weight -> [..., N]. Sums
-// are f32. A row of y is the same bits whatever other rows are computed with it; only with f32 weights and
-// OpenBLAS one row alone differs, within float rounding, from the same row among several.
+// are f32. A row of y is the same bits whatever other rows are computed with it; but one row alone may differ
+// from the same row among several: with f32 weights and OpenBLAS within float rounding, with bf16 weights and
+// block formats on AMX within that of bf16, to which x and the decoded weights are then rounded.
 //
 // With a block format x is quantized before, each group of 32 of a row to signed bytes by its own largest
 // magnitude (ops/matmul/activations.h): a step named quantize_rows, which products that read the same x one
@@ -90,7 +91,8 @@ TESSERA_API Tensor matmul(Graph& g, const Operand& x, const Operand& w);
 TESSERA_API Tensor matmul(Graph& g, const Operand& x, const Operand& w, const Operand& bias);
 // The products of x with each of the weights. Those of one format that follow one another are one step, and
 // then slices of its value.
-TESSERA_API std::vector<Tensor> matmul_each(Graph& g, const Operand& x, std::initializer_list<Operand> weights);
+TESSERA_API std::vector<Tensor> matmul_each(Graph& g, const Operand& x,
+                                            std::initializer_list<Operand> weights);
 // Convolution whose kernel covers its whole input: patches [P, c*t*h*w], w [N, c, t, h, w] as in a file or
 // packed by pack_weight, bias [N] -> [P, N]. A step named matmul.
 TESSERA_API Tensor patch_embed(Graph& g, const Operand& patches, const TensorView& w, const Operand& bias);

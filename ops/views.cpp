@@ -11,7 +11,7 @@ namespace {
 bool split_last(TensorDesc& desc, const Shape& shape) {
   const auto dims = desc.shape.dims(), wanted = shape.dims();
   const std::size_t kept = dims.size() - 1;
-  if (desc.layout != 0 || wanted.size() < dims.size() ||
+  if (desc.layout != 0 || info(desc.dtype).block_elems != 1 || wanted.size() < dims.size() ||
       !std::equal(dims.begin(), dims.end() - 1, wanted.begin())) {
     return false;
   }

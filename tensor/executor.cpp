@@ -57,7 +57,7 @@ struct Executor::Work {
   std::vector<SlotUse> slot_uses;  // views that a run has to fill in
   std::vector<TensorView> outputs;
   std::vector<std::size_t> ends;  // for each step: where the steps end that go with it, from it on
-  // Tasks taken of each thread's share, [thread][step]: what one thread counts lies apart from the others'.
+  // Tasks taken of each thread's share, [thread][step].
   std::unique_ptr<std::atomic<std::int64_t>[]> taken;
 
   std::byte* resolve(const Place& place, std::byte* arena, TensorView* view) {
@@ -150,7 +150,7 @@ class Executor::Worker {
         const std::int64_t begin = std::exchange(task, task + grain);
         return Range{begin, std::min(begin + grain, tasks)};
       });
-      if (options_.observer) tell_done(step);
+      if (options_.observer && !cancelled()) tell_done(step);
     }
   }
 

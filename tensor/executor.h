@@ -58,8 +58,8 @@ class TESSERA_API Executor {
   TensorView output(int i) const;
 
  private:
-  struct Work;
-  class Worker;  // what the team shares
+  struct Work;  // what the team shares
+  class Worker;
   int threads_;
   std::shared_ptr<const Plan> plan_;
   Buffer arena_;

@@ -8,6 +8,7 @@
 #include "ops/ops.h"
 #include "quant/formats.h"
 #include "quant/quantize.h"
+#include "tensor/error.h"
 #include "tensor/threads.h"
 
 namespace tessera::qwen3vl {
@@ -72,10 +73,8 @@ DType loaded_dtype(const WeightPlace& matrix, const WeightOptions& options, cons
 
 // Bytes of a weight once loaded.
 std::size_t loaded_bytes(const WeightPlace& weight, DType dtype) {
-  constexpr std::int64_t kPanel = 16;  // rows that stand side by side (ops/matmul/pack.h)
-  const std::int64_t bytes = dense_bytes(dtype, weight.shape), rows = weight.shape[0];
-  const std::int64_t padded = dtype == DType::kF32 ? rows : (rows + kPanel - 1) / kPanel * kPanel;
-  return static_cast<std::size_t>(bytes / rows * padded);
+  if (dtype == DType::kF32) return static_cast<std::size_t>(dense_bytes(dtype, weight.shape));
+  return ops::packed_bytes(TensorView(dtype, weight.shape, nullptr));
 }
 
 // One stretch of memory for all weights that are copied: huge pages do not begin anew with each of them.
@@ -86,6 +85,7 @@ class WeightMemory {
     return (bytes + kAlignment - 1) / kAlignment * kAlignment;
   }
   std::byte* take(std::size_t bytes) {
+    TESSERA_CHECK(used_ + bytes <= memory_.size());
     std::byte* place = memory_.data() + used_;
     used_ += padded(bytes);
     return place;

@@ -20,8 +20,8 @@ struct Product {
   float* c;
   const float* factor;  // null: c holds nothing yet
   std::int64_t a_stride, b_stride, c_stride, depth;
-  bool half =
-      false;  // beyond depth, half of what stands there is multiplied: only units of pairs have halves
+  // Beyond depth, half of what stands there is multiplied: only units of pairs have halves.
+  bool half = false;
 };
 
 // Multiplies numbers.

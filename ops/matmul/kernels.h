@@ -15,11 +15,10 @@
 //            then one f32 sum for each output, from 0, over groups ascending with fused multiply-add of
 //            (integer * d of x) and the weight's scale; in formats with a min, after each group, of (d * sum
 //            of the codes of x) and the min; then the bias. All vector levels give the same bits;
-//   tiles    products of several rows, x and the weights as decoded rounded to bf16 (nearest even, denormals
-//   to
-//            zero). One f32 sum for each output, from 0: for each 32 of k, ascending, two sums from 0 with
-//            fused multiply-add, over even and over odd k, are added to one another and then to it; zeros
-//            after the end of k; then the bias;
+//   tiles    products of several rows, x and the weights as decoded rounded to bf16 (nearest even,
+//            denormals to zero). One f32 sum for each output, from 0: for each 32 of k, ascending, two sums
+//            from 0 with fused multiply-add, over even and over odd k, are added to one another and then to
+//            it; zeros after the end of k; then the bias;
 //   scalar   a double sum over k ascending, of the weights as decoded, rounded once after the bias.
 #pragma once
 

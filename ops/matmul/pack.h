@@ -37,9 +37,8 @@
 //   d, m      m where the format has one; Q6_K, whose d stands last in a file, starts with it as well
 //   scales    Q4_K, Q5_K: bytes 0-3 of 16 columns, 64 bytes; then bytes 4-7; then bytes 8-11
 //             Q6_K: scale 0 of 16 columns, 16 bytes; then scale 1; … scale 15
-//   codes     a vector is 64 bytes: 16 columns of four codes, as byte dot products take them. Code vector i
-//   of
-//             a group has k = 4i .. 4i+3. A group is
+//   codes     a vector is 64 bytes: 16 columns of four codes, as byte dot products take them. Code
+//             vector i of a group has k = 4i .. 4i+3. A group is
 //               4 bits    4 vectors: vector j has code vector j in its low nibbles, j + 4 in its high ones
 //               5 bits    the lower 4 as above; one vector more, whose bit i is the fifth of code vector i
 //               6 bits    the lower 4 as above; two vectors more: bits 2s, 2s+1 of vector j are the upper two

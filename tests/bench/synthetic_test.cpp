@@ -11,6 +11,7 @@
 #include "models/files/json.h"
 #include "models/qwen3vl/weights.h"
 #include "models/text/tokenizer.h"
+#include "ops/matmul/pack.h"
 #include "quant/formats.h"
 #include "tests/models/files/expect_error.h"
 #include "tests/models/files/temp_dir.h"
@@ -51,6 +52,25 @@ TEST(RandomFill, GivesEveryFormatTheDeviationAskedFor) {
   }
   std::int32_t number = 0;
   EXPECT_TESSERA_ERROR(bench::RandomFill().normal(TensorView(DType::kI32, {1}, &number), 1), kUsage, "i32");
+}
+
+// Panels of bf16 take two inputs at a time: an odd one has a zero for partner.
+TEST(SyntheticCheckpoint, LoadsMatricesOfAnOddNumberOfInputs) {
+  auto config = *bench::synthetic_config("tiny");
+  config.text.intermediate_size = 177;
+  for (const char* type : {"bf16", "f16", "f32"}) {
+    const auto checkpoint = bench::synthetic_checkpoint("tiny", config, type, 0);
+    const auto weights = qwen3vl::load_weights(checkpoint, config, {.threads = 2});
+    const std::string name = "model.language_model.layers.1.mlp.down_proj.weight";
+    const TensorView source = *checkpoint->find(name);
+    const std::vector<float> expected = decoded(source);
+    const TensorView& packed = weights.text.layers[1].down_proj;
+    std::vector<float> row(177);
+    for (std::int64_t i = 0; i < source.shape[0]; ++i) {
+      ops::unpack_row(packed, i, row.data());
+      ASSERT_TRUE(std::equal(row.begin(), row.end(), expected.begin() + i * 177)) << type << " row " << i;
+    }
+  }
 }
 
 TEST(SyntheticCheckpoint, GivesEachTensorItsFormat) {
