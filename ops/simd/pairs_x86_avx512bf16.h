@@ -28,6 +28,10 @@ struct Pairs {
   // The second elements become zero.
   Pairs firsts() const { return {_mm512_and_si512(v, _mm512_set1_epi32(0xFFFF))}; }
   static F32 dot(Pairs a, Pairs b, F32 sum) {
+#if defined(__clang__)
+    // clang 16 breaks down where it sees how a vector of bf16 was made.
+    asm("" : "+v"(a.v), "+v"(b.v));
+#endif
     return {_mm512_dpbf16_ps(sum.v, reinterpret_cast<__m512bh>(a.v), reinterpret_cast<__m512bh>(b.v))};
   }
 };
