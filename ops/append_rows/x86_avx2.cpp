@@ -1,6 +1,7 @@
 #include <immintrin.h>
 
 #include "ops/append_rows/kernels.h"
+#include "ops/simd/blocks_x86_avx2.h"
 
 namespace {
 
@@ -8,19 +9,6 @@ constexpr std::int64_t kBlock = 32, kBlockBytes = 34;
 
 // Eight halves.
 __m128i to_f16(__m256 x) { return _mm256_cvtps_ph(x, _MM_FROUND_TO_NEAREST_INT); }
-
-// Bits of the largest magnitude; NaN is above Inf, and that above all numbers.
-std::int32_t largest_bits(const __m256 (&x)[4]) {
-  const __m256i magnitude = _mm256_set1_epi32(0x7FFFFFFF);
-  __m256i eight = _mm256_setzero_si256();
-  for (const __m256& v : x) {
-    eight = _mm256_max_epi32(eight, _mm256_and_si256(_mm256_castps_si256(v), magnitude));
-  }
-  __m128i four = _mm_max_epi32(_mm256_castsi256_si128(eight), _mm256_extracti128_si256(eight, 1));
-  four = _mm_max_epi32(four, _mm_shuffle_epi32(four, 0x4E));
-  four = _mm_max_epi32(four, _mm_shuffle_epi32(four, 0xB1));
-  return _mm_cvtsi128_si32(four);
-}
 
 // To the nearest integer, halves away from zero.
 __m256i round_away(__m256 x) {
@@ -45,9 +33,7 @@ void encode_block(const float* from, std::byte* y) {
     half = static_cast<std::uint16_t>(_mm_cvtsi128_si32(to_f16(_mm256_set1_ps(d))));
     __m256i q[4];
     for (int i = 0; i < 4; ++i) q[i] = round_away(_mm256_mul_ps(x[i], _mm256_set1_ps(factor)));
-    // Packing works in halves of 128 bits and leaves dwords 0 2 4 6 1 3 5 7.
-    const __m256i bytes = _mm256_packs_epi16(_mm256_packs_epi32(q[0], q[1]), _mm256_packs_epi32(q[2], q[3]));
-    codes = _mm256_permutevar8x32_epi32(bytes, _mm256_setr_epi32(0, 4, 1, 5, 2, 6, 3, 7));
+    codes = to_bytes(q);
   }
   __builtin_memcpy(y, &half, 2);
   _mm256_storeu_si256(reinterpret_cast<__m256i*>(y + 2), codes);
