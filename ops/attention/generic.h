@@ -121,7 +121,7 @@ struct Workspace {
 
   explicit Workspace(const AttentionBlock& block) {
     constexpr std::int64_t kPad = tessera::ops::kAttentionLanes;
-    width = (block.dim + kPad - 1) / kPad * kPad;
+    width = tessera::ops::padded_dim(block.dim);
     q = block.workspace;
     y = q + kRows * width;
     k = y + kRows * width;

@@ -29,7 +29,7 @@ struct DecodeSpace {
   std::int64_t row_bytes, ahead;
 
   DecodeSpace(const DecodeBlock& block, std::int64_t bytes)
-      : width(tessera::ops::decode_width(block.dim)),
+      : width(tessera::ops::padded_dim(block.dim)),
         q(block.workspace),
         scores(q + 4 * width),
         parts(scores + 4 * kDecodeKeys),
@@ -189,7 +189,7 @@ inline void decode(const DecodeBlock& block) {
 }
 
 inline void merge_blocks(const DecodeMerge& head) {
-  const std::int64_t width = tessera::ops::decode_width(head.dim);
+  const std::int64_t width = tessera::ops::padded_dim(head.dim);
   const auto block = [&](std::int64_t b) { return head.partials + b * head.stride; };
   F32 top = F32::all(-__builtin_inff());
   for (std::int64_t b = 0; b < head.blocks; ++b) top = F32::max(F32::all(block(b)[width]), top);

@@ -27,7 +27,7 @@ struct PairSpace {
   float *sum, *largest, *next, *factor;  // a row: kLanes, 1, 1, 1
 
   explicit PairSpace(const AttentionBlock& block) {
-    width = (block.dim + kLanes - 1) / kLanes * kLanes;
+    width = tessera::ops::padded_dim(block.dim);
     pairs = (block.dim + 2 * kLanes - 1) / (2 * kLanes) * kLanes;
     q = block.workspace;
     y = q + kRows * pairs;

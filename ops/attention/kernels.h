@@ -25,6 +25,10 @@ inline constexpr std::int64_t kAttentionKeys = 64;     // keys that are widened 
 inline constexpr std::int64_t kAttentionMaxDim = 256;  // largest dim
 inline constexpr std::int64_t kAttentionLanes = 16;    // dims are padded to a multiple of this
 
+static constexpr std::int64_t padded_dim(std::int64_t dim) {
+  return (dim + kAttentionLanes - 1) / kAttentionLanes * kAttentionLanes;
+}
+
 struct AttentionBlock {
   const float* q;  // row (p, h) at p * q_stride + h * q_head_stride
   float* y;
@@ -41,7 +45,7 @@ struct AttentionBlock {
 // Rows of q and y, a block of k and one of v, scores, and for each row a sum in lanes, the running maximum,
 // the new one and their factor. 798 KiB at dim 256. Kernels on bf16 have less in other parts.
 static constexpr std::int64_t attention_workspace_floats(std::int64_t dim) {
-  const std::int64_t width = (dim + kAttentionLanes - 1) / kAttentionLanes * kAttentionLanes;
+  const std::int64_t width = padded_dim(dim);
   return 2 * (kAttentionRows + kAttentionKeys) * width + kAttentionRows * kAttentionKeys +
          kAttentionRows * kAttentionLanes + 3 * (kAttentionRows + kAttentionLanes);
 }
@@ -56,11 +60,8 @@ static constexpr std::int64_t attention_workspace_floats(std::int64_t dim) {
 // dims the products of weights and scales of v to 1 / 32767 of the block's largest, and multiply integers.
 inline constexpr std::int64_t kDecodeKeys = 256;
 
-static constexpr std::int64_t decode_width(std::int64_t dim) {
-  return (dim + kAttentionLanes - 1) / kAttentionLanes * kAttentionLanes;
-}
 static constexpr std::int64_t decode_partial_floats(std::int64_t dim) {
-  return decode_width(dim) + kAttentionLanes;
+  return padded_dim(dim) + kAttentionLanes;
 }
 
 struct DecodeBlock {
@@ -78,7 +79,7 @@ struct DecodeBlock {
 // Of four heads: queries, scores, and operands of integer dot products, three dwords for four dims or a word
 // a key for 32 dims.
 static constexpr std::int64_t decode_workspace_floats(std::int64_t dim) {
-  return 4 * (decode_width(dim) + kDecodeKeys + 4 * kAttentionMaxDim);
+  return 4 * (padded_dim(dim) + kDecodeKeys + 4 * kAttentionMaxDim);
 }
 
 // y = sum_b e^(largest_b - largest) values_b / sum_b e^(largest_b - largest) sum_b of one head; zero without

@@ -73,8 +73,8 @@ void decode(const DecodeBlock& block) {
     }
     float* partial = block.partial + h * block.partial_stride;
     for (std::int64_t i = 0; i < block.dim; ++i) partial[i] = static_cast<float>(values[i]);
-    partial[decode_width(block.dim)] = stored;
-    partial[decode_width(block.dim) + 1] = static_cast<float>(sum);
+    partial[padded_dim(block.dim)] = stored;
+    partial[padded_dim(block.dim) + 1] = static_cast<float>(sum);
   }
 }
 
@@ -89,7 +89,7 @@ void decode_f16_ref(const DecodeBlock& block) noexcept { decode<std::uint16_t>(b
 void decode_q8_0_ref(const DecodeBlock& block) noexcept { decode<quant::BlockQ8_0>(block); }
 
 void merge_decoded_ref(const DecodeMerge& head) noexcept {
-  const std::int64_t width = decode_width(head.dim);
+  const std::int64_t width = padded_dim(head.dim);
   double largest = -std::numeric_limits<double>::infinity(), sum = 0, values[kAttentionMaxDim] = {};
   for (std::int64_t b = 0; b < head.blocks; ++b) {
     largest = std::max(largest, double{head.partials[b * head.stride + width]});

@@ -3,8 +3,8 @@
 // over it.
 //
 // The depth is cut into parts, runs of codes with one scale: groups, or halves of them where the format
-// scales each 16. A block of rows has for each part, beside the rows' numbers, four codes of each row side by
-// side.
+// scales each 16. A block of rows has for each part the rows' numbers, then the codes of one row after the
+// other.
 #pragma once
 
 #include "ops/matmul/generic_block_codes.h"
@@ -14,7 +14,6 @@ namespace {
 // Outputs in registers. Twice as many integer sums fit beside the codes: those of a part, and those of the
 // part before it, which are scaled and added up between the dot products of this one.
 constexpr int kBlockRows = F32::kRegisters == 32 ? 6 : 4, kBlockStrips = F32::kRegisters == 32 ? 2 : 1;
-constexpr int kBlockVectors = kBlockRows * kBlockStrips;
 constexpr int kSlabStrips = static_cast<int>(tessera::ops::kSlabColumns) / F32::kLanes;
 constexpr int kSlabBlocks = kSlabStrips / kBlockStrips;
 constexpr std::int64_t kBlockColumns = kBlockStrips * F32::kLanes;
