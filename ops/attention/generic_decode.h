@@ -50,33 +50,6 @@ inline void store_scores(F32 scores, float* to) {
   }
 }
 
-// Scores of kLanes / kHeads keys from `first` on; keys beyond the block's repeat its last.
-template <typename Row, int kHeads>
-inline void score_keys(const DecodeBlock& block, const DecodeSpace& w, std::int64_t first) {
-  constexpr int kTileKeys = kLanes / kHeads;
-  prefetch_rows(block.k + (first + w.ahead) * block.k_stride, kTileKeys, block.k_stride, w.row_bytes);
-  Row rows[kTileKeys];
-#pragma GCC unroll 16
-  for (int j = 0; j < kTileKeys; ++j) {
-    rows[j] = Row{block.k + smaller(first + j, block.keys - 1) * block.k_stride};
-  }
-  F32 sum[kLanes];
-#pragma GCC unroll 16
-  for (int i = 0; i < kLanes; ++i) sum[i] = F32::zero();
-  for (std::int64_t i = 0; i < block.dim; i += kLanes) {
-    F32 q[kHeads];
-#pragma GCC unroll 4
-    for (int h = 0; h < kHeads; ++h) q[h] = F32::load(w.q + h * w.width + i);
-#pragma GCC unroll 16
-    for (int j = 0; j < kTileKeys; ++j) {
-      const F32 key = rows[j].load(i, block.dim - i);
-#pragma GCC unroll 4
-      for (int h = 0; h < kHeads; ++h) sum[h * kTileKeys + j] = F32::fma(q[h], key, sum[h * kTileKeys + j]);
-    }
-  }
-  store_scores<kHeads>(F32::sums(sum), w.scores + first);
-}
-
 // Turns n scores, to be multiplied by step, into weights. Lanes beyond n become -inf: their weight of 1.2e-38
 // is never read and is lost beside the sum, which is at least 1.
 inline void weigh_head(float* scores, std::int64_t n, float step, float* end) {
@@ -99,35 +72,6 @@ inline void weigh_head(float* scores, std::int64_t n, float step, float* end) {
   end[1] = total.sum();
 }
 
-// y += weights * v for keys [first, last), dims from i on.
-template <typename Row, int kHeads, int kVectors>
-inline void add_values(const DecodeBlock& block, const DecodeSpace& w, float* y, std::int64_t first,
-                       std::int64_t last, std::int64_t i) {
-  F32 sum[kHeads][kVectors];
-#pragma GCC unroll 4
-  for (int h = 0; h < kHeads; ++h) {
-#pragma GCC unroll 8
-    for (int j = 0; j < kVectors; ++j) sum[h][j] = F32::load(y + h * block.partial_stride + i + j * kLanes);
-  }
-  for (std::int64_t s = first; s < last; ++s) {
-    const Row row{block.v + s * block.v_stride};
-    F32 value[kVectors];
-#pragma GCC unroll 8
-    for (int j = 0; j < kVectors; ++j) value[j] = row.load(i + j * kLanes, block.dim - i - j * kLanes);
-#pragma GCC unroll 4
-    for (int h = 0; h < kHeads; ++h) {
-      const F32 weight = F32::all(w.scores[h * kDecodeKeys + s]);
-#pragma GCC unroll 8
-      for (int j = 0; j < kVectors; ++j) sum[h][j] = F32::fma(weight, value[j], sum[h][j]);
-    }
-  }
-#pragma GCC unroll 4
-  for (int h = 0; h < kHeads; ++h) {
-#pragma GCC unroll 8
-    for (int j = 0; j < kVectors; ++j) sum[h][j].store(y + h * block.partial_stride + i + j * kLanes);
-  }
-}
-
 template <int kHeads>
 inline void begin_heads(const DecodeBlock& block, const DecodeSpace& w, const float* q, float* partial) {
   const F32 scale = F32::all(block.scale);
@@ -139,27 +83,114 @@ inline void begin_heads(const DecodeBlock& block, const DecodeSpace& w, const fl
   }
 }
 
-// The way of decoding that widens keys and values.
+// What multiplies f32, one key after the other.
 template <typename Row>
-struct Widening {
+struct Widened {
+  using Operand = F32;
+  static constexpr std::int64_t kKeys = 1, kDims = kLanes;  // that an operand has for a lane, and for all
+
   static std::int64_t row_bytes(std::int64_t dim) { return Row::bytes(dim); }
+  static void begin(const DecodeSpace&, int) {}
+  static F32 query(const DecodeSpace& w, int h, std::int64_t i) { return F32::load(w.q + h * w.width + i); }
+  static F32 key(const std::byte* row, std::int64_t i, std::int64_t dim) { return Row{row}.load(i, dim - i); }
+  static void end_weights(const DecodeSpace&, int, std::int64_t, float*) {}
+  static F32 weight(const DecodeSpace& w, int h, std::int64_t s) {
+    return F32::all(w.scores[h * kDecodeKeys + s]);
+  }
+  static F32 value(const DecodeBlock& block, std::int64_t s, std::int64_t i) {
+    return Row{block.v + s * block.v_stride}.load(i, block.dim - i);
+  }
+  static F32 add(F32 a, F32 b, F32 sum) { return F32::fma(a, b, sum); }
+};
+
+// The way of decoding that multiplies floats, Units.
+template <typename Units>
+struct FloatProducts {
+  using Operand = typename Units::Operand;
+  static constexpr std::int64_t kKeys = Units::kKeys;
+
+  static std::int64_t row_bytes(std::int64_t dim) { return Units::row_bytes(dim); }
   template <int kHeads>
-  static void begin(const DecodeBlock&, DecodeSpace&) {}
+  static void begin(const DecodeBlock&, DecodeSpace& w) {
+    for (int h = 0; h < kHeads; ++h) Units::begin(w, h);
+  }
+
+  // Scores of kLanes / kHeads keys from `first` on; keys beyond the block's repeat its last.
   template <int kHeads>
   static void score(const DecodeBlock& block, const DecodeSpace& w, std::int64_t first) {
-    score_keys<Row, kHeads>(block, w, first);
+    constexpr int kTileKeys = kLanes / kHeads;
+    prefetch_rows(block.k + (first + w.ahead) * block.k_stride, kTileKeys, block.k_stride, w.row_bytes);
+    const std::byte* rows[kTileKeys];
+#pragma GCC unroll 16
+    for (int j = 0; j < kTileKeys; ++j) {
+      rows[j] = block.k + smaller(first + j, block.keys - 1) * block.k_stride;
+    }
+    F32 sum[kLanes];
+#pragma GCC unroll 16
+    for (int i = 0; i < kLanes; ++i) sum[i] = F32::zero();
+    for (std::int64_t i = 0; i < block.dim; i += Units::kDims) {
+      Operand q[kHeads];
+#pragma GCC unroll 4
+      for (int h = 0; h < kHeads; ++h) q[h] = Units::query(w, h, i);
+#pragma GCC unroll 16
+      for (int j = 0; j < kTileKeys; ++j) {
+        const Operand key = Units::key(rows[j], i, block.dim);
+#pragma GCC unroll 4
+        for (int h = 0; h < kHeads; ++h) {
+          sum[h * kTileKeys + j] = Units::add(q[h], key, sum[h * kTileKeys + j]);
+        }
+      }
+    }
+    store_scores<kHeads>(F32::sums(sum), w.scores + first);
   }
+
   template <int kHeads>
   static void add(const DecodeBlock& block, const DecodeSpace& w, float* y) {
     // Accumulators of a tile: 4 x 4 of 32 registers, 4 x 2 of 16.
     constexpr int kVectors = (F32::kRegisters == 32 ? 16 : 8) / (kHeads < 2 ? 2 : kHeads);
+    for (int h = 0; h < kHeads; ++h) {
+      Units::end_weights(w, h, block.keys, y + h * block.partial_stride + w.width);
+    }
     for (std::int64_t s = 0; s < block.keys; s += kStripKeys) {
       const std::int64_t last = smaller(s + kStripKeys, block.keys);
       std::int64_t i = 0;
       for (; i + kVectors * kLanes <= block.dim; i += kVectors * kLanes) {
-        add_values<Row, kHeads, kVectors>(block, w, y, s, last, i);
+        add_values<kHeads, kVectors>(block, w, y, s, last, i);
       }
-      for (; i < block.dim; i += kLanes) add_values<Row, kHeads, 1>(block, w, y, s, last, i);
+      for (; i < block.dim; i += kLanes) add_values<kHeads, 1>(block, w, y, s, last, i);
+    }
+  }
+
+ private:
+  // y += weights * v for keys [first, last), dims from i on.
+  template <int kHeads, int kVectors>
+  static void add_values(const DecodeBlock& block, const DecodeSpace& w, float* y, std::int64_t first,
+                         std::int64_t last, std::int64_t i) {
+    F32 sum[kHeads][kVectors];
+#pragma GCC unroll 4
+    for (int h = 0; h < kHeads; ++h) {
+#pragma GCC unroll 8
+      for (int j = 0; j < kVectors; ++j) {
+        sum[h][j] = F32::load(y + h * block.partial_stride + i + j * kLanes);
+      }
+    }
+    const std::int64_t begin = Units::row_bytes(i), end = Units::row_bytes(i + kVectors * kLanes);
+    for (std::int64_t s = first; s < last; s += kKeys) {
+      prefetch_rows(block.v + (s + w.ahead) * block.v_stride + begin, kKeys, block.v_stride, end - begin);
+      Operand value[kVectors];
+#pragma GCC unroll 8
+      for (int j = 0; j < kVectors; ++j) value[j] = Units::value(block, s, i + j * kLanes);
+#pragma GCC unroll 4
+      for (int h = 0; h < kHeads; ++h) {
+        const Operand weight = Units::weight(w, h, s);
+#pragma GCC unroll 8
+        for (int j = 0; j < kVectors; ++j) sum[h][j] = Units::add(weight, value[j], sum[h][j]);
+      }
+    }
+#pragma GCC unroll 4
+    for (int h = 0; h < kHeads; ++h) {
+#pragma GCC unroll 8
+      for (int j = 0; j < kVectors; ++j) sum[h][j].store(y + h * block.partial_stride + i + j * kLanes);
     }
   }
 };
@@ -172,7 +203,7 @@ inline void decode_heads(const DecodeBlock& block, std::int64_t head) {
   Way::template begin<kHeads>(block, w);
 
   for (std::int64_t s = 0; s < block.keys; s += kLanes / kHeads) Way::template score<kHeads>(block, w, s);
-  prefetch_rows(block.v, smaller(kStripKeys, block.keys), block.v_stride, w.row_bytes);
+  prefetch_rows(block.v, smaller(w.ahead, block.keys), block.v_stride, w.row_bytes);
   for (int h = 0; h < kHeads; ++h) {
     weigh_head(w.scores + h * kDecodeKeys, block.keys, w.step[h],
                partial + h * block.partial_stride + w.width);

@@ -18,9 +18,11 @@ struct Pairs {
   }
   // Pairs of the elements of a lane, rounded.
   static Pairs interleaved(F32 first, F32 second) {
-    const __m512i low = _mm512_cvtepu16_epi32(reinterpret_cast<__m256i>(_mm512_cvtneps_pbh(first.v)));
-    const __m512i high = _mm512_cvtepu16_epi32(reinterpret_cast<__m256i>(_mm512_cvtneps_pbh(second.v)));
-    return {_mm512_or_si512(low, _mm512_slli_epi32(high, 16))};
+    const __m512i halves = reinterpret_cast<__m512i>(_mm512_cvtne2ps_pbh(second.v, first.v));
+    const __m512i lanes = _mm512_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15);
+    const __m512i order =
+        _mm512_or_si512(_mm512_slli_epi32(_mm512_add_epi32(lanes, _mm512_set1_epi32(16)), 16), lanes);
+    return {_mm512_permutexvar_epi16(order, halves)};
   }
   // The bits of a pair as one f32, and back.
   F32 bits() const { return {_mm512_castsi512_ps(v)}; }

@@ -141,25 +141,34 @@ inline void expect_within(const std::vector<float>& y, const Expected& expected,
   }
 }
 
-// What `cpu` rounds for one position over a cache of that type: where bytes are multiplied, queries to half a
+// What dot products of bf16 round: queries and keys, so products by (1 + 2^-8)^2; weights, in the numerator and
+// in the denominator; values.
+inline Rounding bf16_rounding() {
+  Rounding rounding;
+  rounding.product = 0x1p-7 + 0x1p-15;
+  rounding.value = 3 * 0x1p-8 + 0x1p-14;
+  return rounding;
+}
+
+// What `cpu` rounds for one position over a cache of that type. Where bytes are multiplied: queries to half a
 // step of 1 / 16319 of their largest element, and weights times scales to half a step of 1 / 32767 of the
 // largest product, by which codes of up to 127 are multiplied.
 inline Rounding decode_rounding(const Cpu& cpu, DType cache) {
   Rounding rounding;
+  if (cache == DType::kF16 && cpu.has(IsaLevel::kAvx512Bf16)) return bf16_rounding();
   if (cache != DType::kQ8_0 || !cpu.has(IsaLevel::kAvx512Vnni)) return rounding;
   rounding.query = 0.5 / 16319 + 0x1p-22;
   rounding.weight = 0.5 / 32767 + 0x1p-22;
   return rounding;
 }
 
-// What `cpu` rounds for several positions: nothing where the cache is f32. Elsewhere, where bf16 is: queries
-// and keys, so products by (1 + 2^-8)^2; weights, in the numerator and in the denominator, together with an
-// exponential within 7.6e-5; values.
+// What `cpu` rounds for several positions: nothing where the cache is f32. Where bf16 is, the exponential is
+// within 7.6e-5.
 inline Rounding block_rounding(const Cpu& cpu, DType cache) {
   Rounding rounding;
   if (cache != DType::kF32 && cpu.has(IsaLevel::kAvx512Bf16)) {
-    rounding.product = 0x1p-7 + 0x1p-15;
-    rounding.value = 3 * 0x1p-8 + 2 * 7.6e-5 + 0x1p-14;
+    rounding = bf16_rounding();
+    rounding.value += 2 * 7.6e-5;
   }
   return rounding;
 }

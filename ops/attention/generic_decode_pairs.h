@@ -1,0 +1,56 @@
+// One position on dot products of pairs of bf16: queries times scale, keys, weights and values are rounded to
+// bf16, products are summed in f32, as are the rounded weights. Pairs are of dims for scores, of keys for
+// values.
+#pragma once
+
+#include "ops/attention/generic_decode.h"
+#include "ops/attention/generic_pairs.h"
+
+namespace {
+
+// Queries lie in DecodeSpace::parts, weights where the scores were: kDecodeKeys / 2 pairs a head.
+template <typename Row>
+struct PairsOf {
+  using Operand = Pairs;
+  static constexpr std::int64_t kKeys = 2, kDims = 2 * kLanes;
+  static constexpr std::int64_t kQueryPairs = tessera::ops::kAttentionMaxDim / 2;
+
+  static std::int64_t row_bytes(std::int64_t dim) { return Row::bytes(dim); }
+  static void begin(const DecodeSpace& w, int h) {
+    const RowF32 q{reinterpret_cast<const std::byte*>(w.q + h * w.width)};
+    for (std::int64_t i = 0; i < w.width; i += kDims) {
+      load_pairs(q, i, w.width).bits().store(w.parts + h * kQueryPairs + i / 2);
+    }
+  }
+  static Pairs query(const DecodeSpace& w, int h, std::int64_t i) {
+    return Pairs::of_bits(F32::load(w.parts + h * kQueryPairs + i / 2));
+  }
+  static Pairs key(const std::byte* row, std::int64_t i, std::int64_t dim) {
+    return load_pairs(Row{row}, i, dim);
+  }
+  static void end_weights(const DecodeSpace& w, int h, std::int64_t n, float* end) {
+    float* weights = w.scores + h * kDecodeKeys;
+    for (std::int64_t s = n; s % kDims != 0; ++s) weights[s] = 0;
+    const Pairs ones = Pairs::rounded(F32::all(1.0f), F32::all(1.0f));
+    F32 sum = F32::zero();
+    for (std::int64_t s = 0; s < n; s += kDims) {
+      const Pairs pairs = Pairs::rounded(F32::load(weights + s), F32::load(weights + s + kLanes));
+      pairs.bits().store(weights + s / 2);
+      sum = Pairs::dot(pairs, ones, sum);
+    }
+    end[1] = sum.sum();
+  }
+  static Pairs weight(const DecodeSpace& w, int h, std::int64_t s) {
+    return Pairs::of_bits(F32::all(w.scores[h * kDecodeKeys + s / 2]));
+  }
+  // Beside the last of an odd number of keys stands zero.
+  static Pairs value(const DecodeBlock& block, std::int64_t s, std::int64_t i) {
+    const std::byte* row = block.v + s * block.v_stride;
+    const F32 first = Row{row}.load(i, block.dim - i);
+    const bool alone = s + 1 == block.keys;
+    return Pairs::interleaved(first, alone ? F32::zero() : Row{row + block.v_stride}.load(i, block.dim - i));
+  }
+  static F32 add(Pairs a, Pairs b, F32 sum) { return Pairs::dot(a, b, sum); }
+};
+
+}  // namespace
