@@ -4,6 +4,9 @@
 // Scores: lanes run along dim, one accumulator for each pair of key and head; kLanes of them are summed by
 // one tree. Values: lanes run along dim, weights are broadcast. Whatever heads stand beside it, scores,
 // maximum, sum and values of a head are made in the same order.
+//
+// Memory is read evenly: while the keys of a block are multiplied its values are asked for, and meanwhile the
+// keys that follow, row by row into the second cache. A burst of requests would keep the others waiting.
 #pragma once
 
 #include "ops/attention/generic_rows.h"
@@ -14,19 +17,17 @@ using tessera::ops::DecodeBlock;
 using tessera::ops::DecodeMerge;
 using tessera::ops::kDecodeKeys;
 
-// Keys are asked for so many bytes ahead, into the second cache: first-level misses in flight are too few.
-constexpr std::int64_t kAheadBytes = 8192;
 // Keys whose values are gone through at a time, in parts of dim. So few that the prefetcher of the CPU sees
 // one stream.
 constexpr std::int64_t kStripKeys = 16;
 
-// What up to four heads need, and how far ahead keys are asked for.
+// What up to four heads need.
 struct DecodeSpace {
   std::int64_t width;
   float *q, *scores;  // [heads][width], [heads][kDecodeKeys]
   float* parts;       // of Way::begin
   float step[4];      // scores are multiplied by it
-  std::int64_t row_bytes, ahead;
+  std::int64_t row_bytes;
 
   DecodeSpace(const DecodeBlock& block, std::int64_t bytes)
       : width(tessera::ops::padded_dim(block.dim)),
@@ -34,8 +35,7 @@ struct DecodeSpace {
         scores(q + 4 * width),
         parts(scores + 4 * kDecodeKeys),
         step{1, 1, 1, 1},
-        row_bytes(bytes),
-        ahead(kAheadBytes / bytes) {}
+        row_bytes(bytes) {}
 };
 
 // Lane h * kLanes / kHeads + j is the score of head h and key j.
@@ -108,6 +108,8 @@ template <typename Units>
 struct FloatProducts {
   using Operand = typename Units::Operand;
   static constexpr std::int64_t kKeys = Units::kKeys;
+  template <int kHeads>
+  static constexpr int kTileKeys = kLanes / kHeads;
 
   static std::int64_t row_bytes(std::int64_t dim) { return Units::row_bytes(dim); }
   template <int kHeads>
@@ -115,14 +117,14 @@ struct FloatProducts {
     for (int h = 0; h < kHeads; ++h) Units::begin(w, h);
   }
 
-  // Scores of kLanes / kHeads keys from `first` on; keys beyond the block's repeat its last.
+  // Scores of kTileKeys keys from `first` on; keys beyond the block's repeat its last.
   template <int kHeads>
   static void score(const DecodeBlock& block, const DecodeSpace& w, std::int64_t first) {
-    constexpr int kTileKeys = kLanes / kHeads;
-    prefetch_rows(block.k + (first + w.ahead) * block.k_stride, kTileKeys, block.k_stride, w.row_bytes);
-    const std::byte* rows[kTileKeys];
+    constexpr int kTile = kTileKeys<kHeads>;
+    prefetch_rows(block.v + first * block.v_stride, kTile, block.v_stride, w.row_bytes);
+    const std::byte* rows[kTile];
 #pragma GCC unroll 16
-    for (int j = 0; j < kTileKeys; ++j) {
+    for (int j = 0; j < kTile; ++j) {
       rows[j] = block.k + smaller(first + j, block.keys - 1) * block.k_stride;
     }
     F32 sum[kLanes];
@@ -133,11 +135,11 @@ struct FloatProducts {
 #pragma GCC unroll 4
       for (int h = 0; h < kHeads; ++h) q[h] = Units::query(w, h, i);
 #pragma GCC unroll 16
-      for (int j = 0; j < kTileKeys; ++j) {
+      for (int j = 0; j < kTile; ++j) {
         const Operand key = Units::key(rows[j], i, block.dim);
 #pragma GCC unroll 4
         for (int h = 0; h < kHeads; ++h) {
-          sum[h * kTileKeys + j] = Units::add(q[h], key, sum[h * kTileKeys + j]);
+          sum[h * kTile + j] = Units::add(q[h], key, sum[h * kTile + j]);
         }
       }
     }
@@ -176,7 +178,8 @@ struct FloatProducts {
     }
     const std::int64_t begin = Units::row_bytes(i), end = Units::row_bytes(i + kVectors * kLanes);
     for (std::int64_t s = first; s < last; s += kKeys) {
-      prefetch_rows(block.v + (s + w.ahead) * block.v_stride + begin, kKeys, block.v_stride, end - begin);
+      const std::byte* next = block.k + (s + kDecodeKeys) * block.k_stride + begin;
+      prefetch_rows(next, kKeys, block.k_stride, end - begin);
       Operand value[kVectors];
 #pragma GCC unroll 8
       for (int j = 0; j < kVectors; ++j) value[j] = Units::value(block, s, i + j * kLanes);
@@ -202,8 +205,8 @@ inline void decode_heads(const DecodeBlock& block, std::int64_t head) {
   begin_heads<kHeads>(block, w, block.q + head * block.q_head_stride, partial);
   Way::template begin<kHeads>(block, w);
 
-  for (std::int64_t s = 0; s < block.keys; s += kLanes / kHeads) Way::template score<kHeads>(block, w, s);
-  prefetch_rows(block.v, smaller(w.ahead, block.keys), block.v_stride, w.row_bytes);
+  constexpr int kTileKeys = Way::template kTileKeys<kHeads>;
+  for (std::int64_t s = 0; s < block.keys; s += kTileKeys) Way::template score<kHeads>(block, w, s);
   for (int h = 0; h < kHeads; ++h) {
     weigh_head(w.scores + h * kDecodeKeys, block.keys, w.step[h],
                partial + h * block.partial_stride + w.width);

@@ -5,31 +5,36 @@
 
 namespace {
 
-// 64 codes, each 128 larger, and their scales: of two blocks, or of one in the lower half of the lanes with a
-// scale of zero above it.
 struct Codes {
   static constexpr std::int64_t kBlockElements = 32, kBlockBytes = 34;
-  Quads quads;
-  F32 scales;
 
-  static Codes load_two(const std::byte* block) {
-    const __m512i codes =
-        _mm512_inserti64x4(_mm512_castsi256_si512(half(block)), half(block + kBlockBytes), 1);
-    // Words 0 and 17 are the scales.
-    const __m512i index = _mm512_inserti32x4(_mm512_setzero_si512(), _mm_set1_epi16(17), 1);
-    const __m512i scales = _mm512_permutexvar_epi16(index, _mm512_loadu_si512(block));
-    return {{flipped(codes)}, {_mm512_cvtph_ps(_mm512_castsi512_si256(scales))}};
+  // Of the two blocks at `at` in each row, each 128 larger: quads[i] has elements 4 i to 4 i + 3 of all rows,
+  // quads[8 + i] those of the second blocks.
+  static void load_two(const std::byte* const (&rows)[16], std::int64_t at, Quads (&quads)[16]) {
+    transpose(rows, quads, [at](const std::byte* row) {
+      return _mm512_inserti64x4(_mm512_castsi256_si512(codes(row + at)), codes(row + at + kBlockBytes), 1);
+    });
   }
-  static Codes load_one(const std::byte* block) {
-    const __m128i scale = _mm_set1_epi16(*reinterpret_cast<const short*>(block));
-    return {{flipped(_mm512_zextsi256_si512(half(block)))}, {_mm512_cvtph_ps(_mm256_zextsi128_si256(scale))}};
+  // Of one block; the other eight are unspecified.
+  static void load_one(const std::byte* const (&rows)[16], std::int64_t at, Quads (&quads)[16]) {
+    transpose(rows, quads, [at](const std::byte* row) { return _mm512_zextsi256_si512(codes(row + at)); });
   }
 
  private:
-  static __m256i half(const std::byte* block) {
+  static __m256i codes(const std::byte* block) {
     return _mm256_loadu_si256(reinterpret_cast<const __m256i*>(block + 2));
   }
-  static __m512i flipped(__m512i codes) { return _mm512_xor_si512(codes, _mm512_set1_epi8(-128)); }
+  template <typename Load>
+  static void transpose(const std::byte* const (&rows)[16], Quads (&quads)[16], Load load) {
+    F32 dwords[16];
+#pragma GCC unroll 16
+    for (int j = 0; j < 16; ++j) {
+      dwords[j].v = _mm512_castsi512_ps(_mm512_xor_si512(load(rows[j]), _mm512_set1_epi8(-128)));
+    }
+    F32::transpose(dwords);
+#pragma GCC unroll 16
+    for (int j = 0; j < 16; ++j) quads[j].v = _mm512_castps_si512(dwords[j].v);
+  }
 };
 
 // sum + codes . x for unsigned codes and signed x, by lane.
@@ -38,7 +43,7 @@ template <int kBits>
 inline I32 shifted_left(I32 x) {
   return {_mm512_slli_epi32(x.v, kBits)};
 }
-inline I32 operator-(I32 a, I32 b) { return {_mm512_sub_epi32(a.v, b.v)}; }
+inline I32 operator+(I32 a, I32 b) { return {_mm512_add_epi32(a.v, b.v)}; }
 inline I32 load_i32(const float* p) { return {_mm512_loadu_si512(p)}; }
 inline void store_i32(I32 x, float* p) { _mm512_storeu_si512(p, x.v); }
 // Two signed words for each lane of F32.
@@ -68,9 +73,12 @@ struct Words {
 };
 inline I32 add_dots(I32 sum, Words a, Words b) { return {_mm512_dpwssd_epi32(sum.v, a.v, b.v)}; }
 
-// Whole numbers that fit, a word a lane.
-inline void store_i16(F32 x, std::int16_t* p) {
-  _mm256_storeu_si256(reinterpret_cast<__m256i*>(p), _mm512_cvtsepi32_epi16(_mm512_cvtps_epi32(x.v)));
+// Numbers from -32768 to 32767, rounded to words: those of `first`, then those of `second`.
+inline void store_i16(F32 first, F32 second, std::int16_t* p) {
+  const __m512i words = _mm512_packs_epi32(_mm512_cvtps_epi32(first.v), _mm512_cvtps_epi32(second.v));
+  // Each quarter holds four of the first and four of the second.
+  const __m512i order = _mm512_setr_epi64(0, 2, 4, 6, 1, 3, 5, 7);
+  _mm512_storeu_si512(p, _mm512_permutexvar_epi64(order, words));
 }
 // Whole numbers from -128 to 127, a byte a lane.
 inline void store_i8(F32 x, std::int8_t* p) {
