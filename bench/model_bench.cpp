@@ -138,6 +138,9 @@ std::size_t peak_rss() {
 // So that what was before does not count. Where it is not allowed, it does.
 void reset_peak_rss() { std::ofstream("/proc/self/clear_refs") << '5'; }
 
+// Bandwidth of a shared machine changes within seconds.
+constexpr std::int64_t kTokensBetweenReads = 8;
+
 // The tests of one model with one number of threads.
 class Tests {
  public:
@@ -167,9 +170,9 @@ class Tests {
 
  private:
   // The buffer that is read does not count as memory of the model.
-  double measure_read() {
+  double mean_read() {
     peak_ = peak();
-    const double read = bench::measure_read(cpu_, threads_);
+    const double read = bench::measure_read(cpu_, threads_).mean;
     reset_peak_rss();
     return read;
   }
@@ -207,25 +210,29 @@ class Tests {
     }
     session_.decode(ids[0]);
     arena_ = std::max(arena_, run_bytes(*session_.plan(), threads_));
-    double read_before = bench::measure_read(cpu_, threads_);
+    double read_before = mean_read();
     for (int i = 0; i < options_.repetitions; ++i) {
       if (!depth) session_.clear();
       Sample sample{.tokens = static_cast<double>(count)};
-      sample.read = measure_read();
       const std::int64_t past = session_.length();
-      sample.seconds = seconds_of([&] {
-        for (std::int64_t token = 0; token < count; ++token) {
-          session_.decode(ids[static_cast<std::size_t>(token)]);
-        }
-      });
+      for (std::int64_t first = 0; first < count; first += kTokensBetweenReads) {
+        const std::int64_t last = std::min(count, first + kTokensBetweenReads);
+        const double seconds = seconds_of([&] {
+          for (std::int64_t token = first; token < last; ++token) {
+            session_.decode(ids[static_cast<std::size_t>(token)]);
+          }
+        });
+        const double read_after = mean_read();
+        sample.seconds += seconds;
+        sample.read += seconds * (read_before + read_after) / 2;
+        read_before = read_after;
+      }
+      sample.read /= sample.seconds;
       for (std::int64_t token = 0; token < count; ++token) {
         const OpCost cost = bench::cost_of_run(*session_.plan(), past + token);
         sample.cost.bytes += cost.bytes;
         sample.cost.flops += cost.flops;
       }
-      const double read_after = bench::measure_read(cpu_, threads_);
-      sample.read = (read_before + read_after) / 2;
-      read_before = read_after;
       row.samples.push_back(sample);
     }
   }

@@ -23,15 +23,20 @@ double seconds_of(const std::function<void()>& work) {
   return std::chrono::duration<double>(Clock::now() - begin).count();
 }
 
-// The shortest of the passes that fit into kSeconds, at least three.
-double best_pass(const std::function<void()>& pass) {
-  double best = seconds_of(pass), spent = best;
-  for (int i = 1; i < 3 || spent < kSeconds; ++i) {
+// Seconds of the passes that fit into kSeconds, at least three.
+struct Passes {
+  double shortest, mean;
+};
+
+Passes time_passes(const std::function<void()>& pass) {
+  double shortest = seconds_of(pass), spent = shortest;
+  int count = 1;
+  for (; count < 3 || spent < kSeconds; ++count) {
     const double seconds = seconds_of(pass);
-    best = std::min(best, seconds);
+    shortest = std::min(shortest, seconds);
     spent += seconds;
   }
-  return best;
+  return {shortest, spent / count};
 }
 
 double measure_peak(void (*kernel)(std::int64_t rounds) noexcept, double ops_per_round, int threads) {
@@ -41,9 +46,9 @@ double measure_peak(void (*kernel)(std::int64_t rounds) noexcept, double ops_per
   std::int64_t rounds = 1000;
   while (seconds_of([&] { kernel(rounds); }) < kPieceSeconds) rounds *= 2;
   const std::int64_t pieces = kPiecesPerThread * threads;
-  const double seconds = best_pass(
+  const Passes passes = time_passes(
       [&] { parallel_for(pieces, 1, threads, [&](std::int64_t, std::int64_t) { kernel(rounds); }); });
-  return ops_per_round * static_cast<double>(rounds * pieces) / seconds;
+  return ops_per_round * static_cast<double>(rounds * pieces) / passes.shortest;
 }
 
 void read_scalar(const std::byte* data, std::size_t bytes) noexcept {
@@ -70,15 +75,13 @@ Buffer uncached_buffer(int threads) {
   return buffer;
 }
 
-// Bytes a second of work(at), done for every piece of the buffer.
-double measure_pieces(const Buffer& buffer, int threads, const std::function<void(std::size_t at)>& work) {
-  return static_cast<double>(buffer.size()) / best_pass([&] { for_each_piece(buffer, threads, work); });
-}
-
 double measure_copy(int threads) {
   const Buffer from = uncached_buffer(threads), to = uncached_buffer(threads);
-  return measure_pieces(from, threads,
-                        [&](std::size_t at) { std::memcpy(to.data() + at, from.data() + at, kPiece); });
+  const Passes passes = time_passes([&] {
+    for_each_piece(from, threads,
+                   [&](std::size_t at) { std::memcpy(to.data() + at, from.data() + at, kPiece); });
+  });
+  return static_cast<double>(from.size()) / passes.shortest;
 }
 
 }  // namespace
@@ -92,7 +95,7 @@ std::size_t uncached_bytes() {
   return std::clamp(4 * (kibibytes << 10), kLeast, kMost);
 }
 
-double measure_read(const Cpu& cpu, int threads) {
+ReadBandwidth measure_read(const Cpu& cpu, int threads) {
   auto* read = &read_scalar;
 #if defined(__x86_64__)
   if (cpu.has(IsaLevel::kAvx2)) read = &roof_read_x86_avx2;
@@ -101,13 +104,17 @@ double measure_read(const Cpu& cpu, int threads) {
   static_cast<void>(cpu);
 #endif
   const Buffer buffer = uncached_buffer(threads);
-  return measure_pieces(buffer, threads, [&](std::size_t at) { read(buffer.data() + at, kPiece); });
+  const Passes passes = time_passes([&] {
+    for_each_piece(buffer, threads, [&](std::size_t at) { read(buffer.data() + at, kPiece); });
+  });
+  const auto bytes = static_cast<double>(buffer.size());
+  return {bytes / passes.shortest, bytes / passes.mean};
 }
 
 Roofs measure_roofs(const Cpu& cpu, int threads) {
   Roofs roofs;
   roofs.threads = threads;
-  roofs.read = measure_read(cpu, threads);
+  roofs.read = measure_read(cpu, threads).best;
   roofs.copy = measure_copy(threads);
 #if defined(__x86_64__)
   struct Unit {

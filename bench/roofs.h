@@ -31,8 +31,11 @@ struct Roofs {
 // Levels that `cpu` lacks, or that TESSERA_ISA hides from it, are not measured.
 Roofs measure_roofs(const Cpu& cpu, int threads);
 
-// Roofs::read alone.
-double measure_read(const Cpu& cpu, int threads);
+// Bytes/s of sequential reading: best is Roofs::read, mean what the machine gave meanwhile.
+struct ReadBandwidth {
+  double best, mean;
+};
+ReadBandwidth measure_read(const Cpu& cpu, int threads);
 
 // A buffer of this size cannot stay in any cache: four times the last level, 256 MiB to 1 GiB.
 std::size_t uncached_bytes();
