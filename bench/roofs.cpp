@@ -104,9 +104,8 @@ ReadBandwidth measure_read(const Cpu& cpu, int threads) {
   static_cast<void>(cpu);
 #endif
   const Buffer buffer = uncached_buffer(threads);
-  const Passes passes = time_passes([&] {
-    for_each_piece(buffer, threads, [&](std::size_t at) { read(buffer.data() + at, kPiece); });
-  });
+  const Passes passes = time_passes(
+      [&] { for_each_piece(buffer, threads, [&](std::size_t at) { read(buffer.data() + at, kPiece); }); });
   const auto bytes = static_cast<double>(buffer.size());
   return {bytes / passes.shortest, bytes / passes.mean};
 }

@@ -1,8 +1,8 @@
 // One position over q8_0 keys and values by dot products of integers, which are exact.
 //
 // A query is rounded once: q[i] ~ step * (128 high[i] + low[i]), step = max |q| / 16319, high in -127 .. 127,
-// low in -64 .. 64. Products are summed as integers over a block of keys, the rest is f32. Lanes run along the
-// keys, whose codes are transposed for it.
+// low in -64 .. 64. Products are summed as integers over a block of keys, the rest is f32. Lanes run along
+// the keys, whose codes are transposed for it.
 //
 // Weights of a head times the scales of the values' blocks are rounded to words, for each 32 dims with a step
 // of 1 / 32767 of the largest over the keys of the block: 256 products with codes fit 31 bits.
@@ -47,7 +47,8 @@ inline float round_query(const float* q, std::int64_t dim, QueryCodes& codes) {
 
 // Adds the products of block b of each query with the same of kLanes keys.
 template <int kHeads>
-inline void add_block(const QueryCodes* queries, std::int64_t b, const Quads* codes, F32 scales, F32* scores) {
+inline void add_block(const QueryCodes* queries, std::int64_t b, const Quads* codes, F32 scales,
+                      F32* scores) {
   I32 high[kHeads], low[kHeads];
 #pragma GCC unroll 4
   for (int h = 0; h < kHeads; ++h) {
@@ -69,8 +70,8 @@ inline void add_block(const QueryCodes* queries, std::int64_t b, const Quads* co
   }
 }
 
-// Scores, without the steps of the queries, of kLanes keys from `first` on; keys beyond the block's repeat its
-// last.
+// Scores, without the steps of the queries, of kLanes keys from `first` on; keys beyond the block's repeat
+// its last.
 template <int kHeads>
 inline void score_codes(const DecodeBlock& block, const DecodeSpace& w, std::int64_t first) {
   prefetch_rows(block.v + first * block.v_stride, kLanes, block.v_stride, w.row_bytes);
@@ -80,7 +81,8 @@ inline void score_codes(const DecodeBlock& block, const DecodeSpace& w, std::int
   std::uint16_t scales[kMostBlocks][kLanes];
   for (int j = 0; j < kLanes; ++j) {
     rows[j] = block.k + smaller(first + j, block.keys - 1) * block.k_stride;
-    for (std::int64_t b = 0; b < blocks; ++b) __builtin_memcpy(&scales[b][j], rows[j] + b * Codes::kBlockBytes, 2);
+    for (std::int64_t b = 0; b < blocks; ++b)
+      __builtin_memcpy(&scales[b][j], rows[j] + b * Codes::kBlockBytes, 2);
   }
   F32 scores[kHeads];
 #pragma GCC unroll 4
@@ -90,7 +92,8 @@ inline void score_codes(const DecodeBlock& block, const DecodeSpace& w, std::int
   for (; b + 2 <= blocks; b += 2) {
     Codes::load_two(rows, b * Codes::kBlockBytes, codes);
     add_block<kHeads>(queries, b, codes, F32::load_f16(scales[b]), scores);
-    add_block<kHeads>(queries, b + 1, codes + Codes::kBlockElements / 4, F32::load_f16(scales[b + 1]), scores);
+    add_block<kHeads>(queries, b + 1, codes + Codes::kBlockElements / 4, F32::load_f16(scales[b + 1]),
+                      scores);
   }
   if (b < blocks) {
     Codes::load_one(rows, b * Codes::kBlockBytes, codes);

@@ -56,8 +56,9 @@ static constexpr std::int64_t attention_workspace_floats(std::int64_t dim) {
 // a partial result for each head, [values (width) | largest | sum of weights | unused]. The partial results
 // of a head are then merged in the order of their keys, so the bits depend on nothing but q and the keys.
 //
-// For kQ8_0, kernels of kAvx512Vnni and above round q to 1 / 16319 of its largest element, and for each 32
-// dims the products of weights and scales of v to 1 / 32767 of the block's largest, and multiply integers.
+// For kF16, kernels of kAvx512Bf16 round as theirs for several positions do. For kQ8_0, kernels of
+// kAvx512Vnni and above round q to 1 / 16319 of its largest element, and for each 32 dims the products of
+// weights and scales of v to 1 / 32767 of the block's largest, and multiply integers.
 inline constexpr std::int64_t kDecodeKeys = 256;
 
 static constexpr std::int64_t decode_partial_floats(std::int64_t dim) {

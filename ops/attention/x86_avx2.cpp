@@ -13,7 +13,9 @@ void attention_q8_0_x86_avx2(const AttentionBlock& block) noexcept { attend<RowQ
 
 void decode_f32_x86_avx2(const DecodeBlock& block) noexcept { decode<FloatProducts<Widened<RowF32>>>(block); }
 void decode_f16_x86_avx2(const DecodeBlock& block) noexcept { decode<FloatProducts<Widened<RowF16>>>(block); }
-void decode_q8_0_x86_avx2(const DecodeBlock& block) noexcept { decode<FloatProducts<Widened<RowQ8_0>>>(block); }
+void decode_q8_0_x86_avx2(const DecodeBlock& block) noexcept {
+  decode<FloatProducts<Widened<RowQ8_0>>>(block);
+}
 void merge_decoded_x86_avx2(const DecodeMerge& head) noexcept { merge_blocks(head); }
 
 }  // namespace tessera::ops

@@ -141,8 +141,8 @@ inline void expect_within(const std::vector<float>& y, const Expected& expected,
   }
 }
 
-// What dot products of bf16 round: queries and keys, so products by (1 + 2^-8)^2; weights, in the numerator and
-// in the denominator; values.
+// What dot products of bf16 round: queries and keys, so products by (1 + 2^-8)^2; weights, in the numerator
+// and in the denominator; values.
 inline Rounding bf16_rounding() {
   Rounding rounding;
   rounding.product = 0x1p-7 + 0x1p-15;
