@@ -11,8 +11,8 @@ namespace {
 using tessera::ops::AttentionBlock;
 
 constexpr std::int64_t kRows = tessera::ops::kAttentionRows, kKeys = tessera::ops::kAttentionKeys;
-// Accumulators of a tile: 6 x 4 of 32 registers, 6 x 2 of 16.
-constexpr std::int64_t kTileRows = 6, kTileVectors = F32::kRegisters == 32 ? 4 : 2;
+// Accumulators at once: 6 x 4 of 32 registers, 6 x 2 of 16.
+constexpr std::int64_t kSumRows = 6, kSumVectors = F32::kRegisters == 32 ? 4 : 2;
 
 // c = a b, or c = factor * c + a b with one factor a row. a and b hold what a unit multiplies, 32 bits each.
 struct Product {
@@ -91,15 +91,15 @@ inline void multiply_columns(const Product& p, std::int64_t rows) {
 template <typename Unit>
 inline void multiply(Product p, std::int64_t rows, std::int64_t vectors) {
   while (rows > 0) {
-    const std::int64_t m = even_part(rows, kTileRows);
+    const std::int64_t m = even_part(rows, kSumRows);
     Product part = p;
     for (std::int64_t rest = vectors; rest > 0;) {
-      const std::int64_t n = even_part(rest, kTileVectors);
+      const std::int64_t n = even_part(rest, kSumVectors);
       if (n == 1) {
         multiply_columns<Unit, 1>(part, m);
       } else if (n == 2) {
         multiply_columns<Unit, 2>(part, m);
-      } else if constexpr (kTileVectors == 4) {
+      } else if constexpr (kSumVectors == 4) {
         n == 3 ? multiply_columns<Unit, 3>(part, m) : multiply_columns<Unit, 4>(part, m);
       }
       part.b += n * kLanes;

@@ -9,9 +9,7 @@
 
 namespace {
 
-constexpr std::int64_t kPanelKeys = kTileVectors * kLanes, kBlockKeys = 2 * kPanelKeys;
-constexpr std::int64_t kStripRows = 4 * kTileRows;
-static_assert(kRows % kStripRows == 0);
+constexpr std::int64_t kPanelKeys = kSumVectors * kLanes, kBlockKeys = 2 * kPanelKeys;
 
 struct DotsOfPairs {
   static constexpr bool kHalves = true;
@@ -22,20 +20,22 @@ struct DotsOfPairs {
 // The carved workspace: never larger than attention_workspace_floats.
 struct PairSpace {
   std::int64_t width, pairs;  // dims padded; pairs of dims padded to whole vectors
+  std::int64_t used_pairs;    // those that hold dims
   float *q, *y, *k, *v;       // pairs [rows][pairs], f32 [rows][width], pairs of keys, of values
-  float *scores, *weights;    // of a strip: f32 [kStripRows][kBlockKeys], pairs [kStripRows][kBlockKeys / 2]
+  float *scores, *weights;    // of a strip: f32 [strip_rows][kBlockKeys], pairs [strip_rows][kBlockKeys / 2]
   float *sum, *largest, *next, *factor;  // a row: kLanes, 1, 1, 1
 
-  explicit PairSpace(const AttentionBlock& block) {
+  PairSpace(const AttentionBlock& block, std::int64_t strip_rows) {
     width = tessera::ops::padded_dim(block.dim);
     pairs = (block.dim + 2 * kLanes - 1) / (2 * kLanes) * kLanes;
+    used_pairs = (block.dim + 1) / 2;
     q = block.workspace;
     y = q + kRows * pairs;
     k = y + kRows * width;
     v = k + kBlockKeys * pairs;
     scores = v + kBlockKeys / 2 * width;
-    weights = scores + kStripRows * kBlockKeys;
-    sum = weights + kStripRows * kBlockKeys / 2;
+    weights = scores + strip_rows * kBlockKeys;
+    sum = weights + strip_rows * kBlockKeys / 2;
     // Factors are made a vector at a time, from any row on.
     largest = sum + kRows * kLanes;
     next = largest + kRows + kLanes;
@@ -139,68 +139,98 @@ inline void weigh_strip(const PairSpace& w, std::int64_t strip, std::int64_t fir
   for (std::int64_t r = first; r < last; ++r) weigh_pairs(w, r, r - strip, n(r));
 }
 
+// y = factor * y + weights * values for rows [r, r + rows) of a strip, which see n keys of the block.
+inline void add_pair_values(const PairSpace& w, std::int64_t strip, std::int64_t r, std::int64_t rows,
+                            std::int64_t n) {
+  multiply<DotsOfPairs>({.a = w.weights + (r - strip) * (kBlockKeys / 2),
+                         .b = w.v,
+                         .c = w.y + r * w.width,
+                         .factor = w.factor + r,
+                         .a_stride = kBlockKeys / 2,
+                         .b_stride = w.width,
+                         .c_stride = w.width,
+                         .depth = n / 2,
+                         .half = n % 2 != 0},
+                        rows, w.width / kLanes);
+}
+
+// Products on vectors. Of a strip of rows: scores of the first n keys, n > 0, and what add_pair_values does
+// for all keys of a block.
+struct PairVectors {
+  static constexpr std::int64_t kStripRows = 4 * kSumRows;
+
+  static void begin() {}
+  static void end() {}
+  static void score(const PairSpace& w, std::int64_t strip, std::int64_t rows, std::int64_t n) {
+    for (std::int64_t s = 0; s < n; s += kPanelKeys) {
+      multiply<DotsOfPairs>({.a = w.q + strip * w.pairs,
+                             .b = w.k + s * w.pairs,
+                             .c = w.scores + s,
+                             .factor = nullptr,
+                             .a_stride = w.pairs,
+                             .b_stride = kPanelKeys,
+                             .c_stride = kBlockKeys,
+                             .depth = w.used_pairs},
+                            rows, (smaller(n - s, kPanelKeys) + kLanes - 1) / kLanes);
+    }
+  }
+  static void add_block(const PairSpace& w, std::int64_t strip, std::int64_t r, std::int64_t rows) {
+    add_pair_values(w, strip, r, rows, kBlockKeys);
+  }
+};
+
 // Lets the rows of a strip that see any of `count` keys from `first` on attend to them. Beyond what a row
 // sees nothing is added: 0 * NaN would not be nothing.
+template <typename Unit>
 inline void attend_strip(const AttentionBlock& block, const PairSpace& w, std::int64_t strip,
                          std::int64_t rows, std::int64_t first, std::int64_t count) {
   const auto n = [&](std::int64_t r) { return smaller(seen(block, r / block.heads) - first, count); };
-  const std::int64_t last = strip + rows, most = n(last - 1);
+  const std::int64_t last = strip + rows;
   std::int64_t r = strip;
   while (r < last && n(r) <= 0) ++r;
   if (r == last) return;
-  for (std::int64_t s = 0; s < most; s += kPanelKeys) {
-    multiply<DotsOfPairs>({.a = w.q + strip * w.pairs,
-                           .b = w.k + s * w.pairs,
-                           .c = w.scores + s,
-                           .factor = nullptr,
-                           .a_stride = w.pairs,
-                           .b_stride = kPanelKeys,
-                           .c_stride = kBlockKeys,
-                           .depth = (block.dim + 1) / 2},
-                          rows, (smaller(most - s, kPanelKeys) + kLanes - 1) / kLanes);
-  }
+  Unit::score(w, strip, rows, n(last - 1));
   weigh_strip(w, strip, r, last, n);
   for (std::int64_t same; r < last; r += same) {
     same = 1;
     while (r + same < last && n(r + same) == n(r)) ++same;
-    multiply<DotsOfPairs>({.a = w.weights + (r - strip) * (kBlockKeys / 2),
-                           .b = w.v,
-                           .c = w.y + r * w.width,
-                           .factor = w.factor + r,
-                           .a_stride = kBlockKeys / 2,
-                           .b_stride = w.width,
-                           .c_stride = w.width,
-                           .depth = n(r) / 2,
-                           .half = n(r) % 2 != 0},
-                          same, w.width / kLanes);
+    if (n(r) == kBlockKeys) {
+      Unit::add_block(w, strip, r, same);
+    } else {
+      add_pair_values(w, strip, r, same, n(r));
+    }
   }
 }
 
-// Asks for the keys and values of the block from `first` on that the strip's share of the rows makes.
+// Asks for the keys and values of the block from `first` on that the share of rows [strip, strip_end) makes.
 template <typename Row>
 inline void prefetch_part(const AttentionBlock& block, std::int64_t first, std::int64_t keys,
-                          std::int64_t strip, std::int64_t rows) {
+                          std::int64_t strip, std::int64_t strip_end, std::int64_t rows) {
   const std::int64_t begin = first + strip * kBlockKeys / rows;
-  const std::int64_t end = first + smaller(strip + kStripRows, rows) * kBlockKeys / rows;
+  const std::int64_t end = first + strip_end * kBlockKeys / rows;
   const std::int64_t count = smaller(end, keys) - begin, bytes = Row::bytes(block.dim);
   prefetch_rows(block.k + begin * block.k_stride, count, block.k_stride, bytes);
   prefetch_rows(block.v + begin * block.v_stride, count, block.v_stride, bytes);
 }
 
-template <typename Row>
+template <typename Row, typename Unit>
 inline void attend_pairs(const AttentionBlock& block) {
-  const PairSpace w(block);
+  static_assert(kRows % Unit::kStripRows == 0);
+  const PairSpace w(block, Unit::kStripRows);
   begin_pair_rows(block, w);
+  Unit::begin();
   const std::int64_t keys = seen(block, block.positions - 1), rows = block.positions * block.heads;
   for (std::int64_t first = 0; first < keys; first += kBlockKeys) {
     const std::int64_t count = smaller(kBlockKeys, keys - first);
     load_pair_keys<Row>(block, w, first, count);
     load_pair_values<Row>(block, w, first, count);
-    for (std::int64_t strip = 0; strip < rows; strip += kStripRows) {
-      prefetch_part<Row>(block, first + kBlockKeys, keys, strip, rows);
-      attend_strip(block, w, strip, smaller(kStripRows, rows - strip), first, count);
+    for (std::int64_t strip = 0; strip < rows; strip += Unit::kStripRows) {
+      const std::int64_t strip_rows = smaller(Unit::kStripRows, rows - strip);
+      prefetch_part<Row>(block, first + kBlockKeys, keys, strip, strip + strip_rows, rows);
+      attend_strip<Unit>(block, w, strip, strip_rows, first, count);
     }
   }
+  Unit::end();
   end_rows(block, w);
 }
 

@@ -10,9 +10,9 @@
 // q and y are f32, k and v of the type of the kernel's row in kernels.inc: for kQ8_0 vectors of blocks as
 // quant/q8_0.h draws them, dim a multiple of 32. Vectors of `dim` elements are contiguous and aligned to
 // their elements, blocks to 2 bytes. y may be q. Arithmetic is f32 (the scalar reference: double); kernels of
-// kAvx512Bf16 round q times scale, k, v and weights to bf16, multiply exactly and add in f32, with weights
-// within 7.6e-5. Vector kernels take keys in blocks of fixed size from key 0 on, laid out for them in the
-// workspace, and keep a running maximum and sum for each row.
+// kAvx512Bf16 and kAmx round q times scale, k, v and weights to bf16, multiply exactly and add in f32, with
+// weights within 7.6e-5. Vector kernels take keys in blocks of fixed size from key 0 on, laid out for them in
+// the workspace, and keep a running maximum and sum for each row.
 #pragma once
 
 #include <cstddef>

@@ -7,8 +7,12 @@
 
 namespace tessera::ops {
 
-void attention_f16_x86_avx512bf16(const AttentionBlock& block) noexcept { attend_pairs<RowF16>(block); }
-void attention_q8_0_x86_avx512bf16(const AttentionBlock& block) noexcept { attend_pairs<RowQ8_0>(block); }
+void attention_f16_x86_avx512bf16(const AttentionBlock& block) noexcept {
+  attend_pairs<RowF16, PairVectors>(block);
+}
+void attention_q8_0_x86_avx512bf16(const AttentionBlock& block) noexcept {
+  attend_pairs<RowQ8_0, PairVectors>(block);
+}
 
 void decode_f16_x86_avx512bf16(const DecodeBlock& block) noexcept {
   decode<FloatProducts<PairsOf<RowF16>>>(block);

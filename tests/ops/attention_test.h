@@ -150,27 +150,32 @@ inline Rounding bf16_rounding() {
   return rounding;
 }
 
-// What `cpu` rounds for one position over a cache of that type. Where bytes are multiplied: queries to half a
-// step of 1 / 16319 of their largest element, and weights times scales to half a step of 1 / 32767 of the
-// largest product, by which codes of up to 127 are multiplied.
-inline Rounding decode_rounding(const Cpu& cpu, DType cache) {
+// The same for several positions, whose exponential is within 7.6e-5.
+inline Rounding bf16_block_rounding() {
+  Rounding rounding = bf16_rounding();
+  rounding.value += 2 * 7.6e-5;
+  return rounding;
+}
+
+// What products of bytes round for one position: queries to half a step of 1 / 16319 of their largest
+// element, and weights times scales to half a step of 1 / 32767 of the largest product, by which codes of up
+// to 127 are multiplied.
+inline Rounding code_rounding() {
   Rounding rounding;
-  if (cache == DType::kF16 && cpu.has(IsaLevel::kAvx512Bf16)) return bf16_rounding();
-  if (cache != DType::kQ8_0 || !cpu.has(IsaLevel::kAvx512Vnni)) return rounding;
   rounding.query = 0.5 / 16319 + 0x1p-22;
   rounding.weight = 0.5 / 32767 + 0x1p-22;
   return rounding;
 }
 
-// What `cpu` rounds for several positions: nothing where the cache is f32. Where bf16 is, the exponential is
-// within 7.6e-5.
+// What `cpu` rounds over a cache of that type, for one position and for several.
+inline Rounding decode_rounding(const Cpu& cpu, DType cache) {
+  if (cache == DType::kF16 && cpu.has(IsaLevel::kAvx512Bf16)) return bf16_rounding();
+  if (cache == DType::kQ8_0 && cpu.has(IsaLevel::kAvx512Vnni)) return code_rounding();
+  return {};
+}
 inline Rounding block_rounding(const Cpu& cpu, DType cache) {
-  Rounding rounding;
-  if (cache != DType::kF32 && cpu.has(IsaLevel::kAvx512Bf16)) {
-    rounding = bf16_rounding();
-    rounding.value += 2 * 7.6e-5;
-  }
-  return rounding;
+  if (cache != DType::kF32 && cpu.has(IsaLevel::kAvx512Bf16)) return bf16_block_rounding();
+  return {};
 }
 
 inline Rounding causal_rounding(const Cpu& cpu, std::int64_t tokens, DType cache) {

@@ -4,6 +4,7 @@
 #include <cstring>
 #include <vector>
 
+#include "ops/attention/kernels.h"
 #include "ops/matmul/kernels.h"
 
 namespace emulated {
@@ -11,11 +12,11 @@ namespace {
 
 namespace kernels = tessera::ops;
 
-template <auto function>
+template <typename Work, auto function>
 void run(const void* bytes) noexcept {
-  kernels::MatmulTile tile;
-  std::memcpy(&tile, bytes, sizeof tile);
-  function(tile);
+  Work work;
+  std::memcpy(&work, bytes, sizeof work);
+  function(work);
 }
 
 template <const kernels::MatmulTiling& tiling>
@@ -26,20 +27,38 @@ std::size_t workspace(std::int64_t rows, std::int64_t columns, std::int64_t k) {
 // Rows of other levels run on every machine that the suite runs on, or have nothing to emulate.
 #define TESSERA_KERNEL(level, function, format, takes, tiling) TESSERA_ROW_##level(function, format, tiling)
 #define TESSERA_ROW(level, base, function, format, tiling) \
-  {#level, #base, #function, #format, workspace<kernels::tiling>, run<kernels::function>},
+  {{#level, #base, #function},                             \
+   #format,                                                \
+   workspace<kernels::tiling>,                             \
+   run<kernels::MatmulTile, kernels::function>},
 #define TESSERA_ROW_kAvxVnni(...) TESSERA_ROW(kAvxVnni, kAvx2, __VA_ARGS__)
 #define TESSERA_ROW_kAvx512Vnni(...) TESSERA_ROW(kAvx512Vnni, kAvx512, __VA_ARGS__)
 #define TESSERA_ROW_kAmx(...) TESSERA_ROW(kAmx, kAvx512, __VA_ARGS__)
 #define TESSERA_ROW_kAvx512(...)
 #define TESSERA_ROW_kAvx2(...)
 #define TESSERA_ROW_kScalar(...)
-const std::vector<Kernel> kMatmul{
+const std::vector<MatmulKernel> kMatmul{
 #include "ops/matmul/kernels.inc"
+};
+#undef TESSERA_KERNEL
+#undef TESSERA_ROW
+#undef TESSERA_ROW_kAvx512Vnni
+#undef TESSERA_ROW_kAmx
+
+#define TESSERA_KERNEL(level, function, Work, cache) TESSERA_ROW_##level(level, function, Work, cache)
+#define TESSERA_ROW(level, function, Work, cache) \
+  {{#level, "kAvx512", #function}, #Work, #cache, run<kernels::Work, kernels::function>},
+#define TESSERA_ROW_kAvx512Vnni TESSERA_ROW
+#define TESSERA_ROW_kAvx512Bf16 TESSERA_ROW
+#define TESSERA_ROW_kAmx TESSERA_ROW
+const std::vector<AttentionKernel> kAttention{
+#include "ops/attention/kernels.inc"
 };
 #undef TESSERA_KERNEL
 
 }  // namespace
 
-std::span<const Kernel> matmul_kernels() { return kMatmul; }
+std::span<const MatmulKernel> matmul_kernels() { return kMatmul; }
+std::span<const AttentionKernel> attention_kernels() { return kAttention; }
 
 }  // namespace emulated

@@ -1,6 +1,6 @@
 // The kernels of ops/*/kernels.inc that are compiled against the emulated units (intrinsics.h).
 //
-// Their declarations, and the structs that they take, stand in another namespace with the same layout: a tile
+// Their declarations, and the structs that they take, stand in another namespace with the same layout: work
 // is passed as bytes.
 #pragma once
 
@@ -14,11 +14,21 @@ struct Kernel {
   const char* level;  // enumerator of IsaLevel: what the kernel is for
   const char* base;   // what a CPU needs to run it here
   const char* name;
+};
+
+struct MatmulKernel : Kernel {
   const char* format;  // of the weight, as kernels.inc has it
   std::size_t (*workspace)(std::int64_t rows, std::int64_t columns, std::int64_t k);
   void (*run)(const void* tile) noexcept;  // a MatmulTile of ops/matmul/kernels.h
 };
 
-std::span<const Kernel> matmul_kernels();
+struct AttentionKernel : Kernel {
+  const char* work;   // AttentionBlock or DecodeBlock of ops/attention/kernels.h
+  const char* cache;  // enumerator of DType
+  void (*run)(const void* work) noexcept;
+};
+
+std::span<const MatmulKernel> matmul_kernels();
+std::span<const AttentionKernel> attention_kernels();
 
 }  // namespace emulated

@@ -2,74 +2,43 @@
 #include "ops/matmul/kernels.h"
 
 #include <algorithm>
-#include <iostream>
 #include <limits>
-#include <map>
 #include <string>
 
 #include "ops/matmul/pack.h"
 #include "tests/ops/blocks.h"
-#include "tests/ops/emulated/kernels.h"
+#include "tests/ops/emulated/emulated_test.h"
 #include "tests/ops/emulated/units.h"
 #include "tests/ops/weights.h"
 
 namespace tessera::testing {
 namespace {
 
-IsaLevel level_of(std::string_view enumerator) {
-#define TESSERA_ISA_LEVEL(id, name, meaning) \
-  if (enumerator == #id) return IsaLevel::id;
-#include "tensor/isa_levels.inc"
-#undef TESSERA_ISA_LEVEL
-  ADD_FAILURE() << enumerator;
-  return IsaLevel::kScalar;
-}
-
 // Those that this CPU can run.
-std::vector<emulated::Kernel> kernels(bool blocks) {
+std::vector<emulated::MatmulKernel> kernels(bool blocks) {
   const Cpu cpu = Cpu::from_environment();
-  std::vector<emulated::Kernel> all;
-  for (const emulated::Kernel& kernel : emulated::matmul_kernels()) {
+  std::vector<emulated::MatmulKernel> all;
+  for (const emulated::MatmulKernel& kernel : emulated::matmul_kernels()) {
     const bool has_blocks = std::string_view(kernel.format).starts_with("kQ");
     if (cpu.has(level_of(kernel.base)) && has_blocks == blocks) all.push_back(kernel);
   }
   return all;
 }
 
-DType block_dtype(const emulated::Kernel& kernel) {
+DType block_dtype(const emulated::MatmulKernel& kernel) {
   return *std::find_if(std::begin(kBlockDTypes), std::end(kBlockDTypes), [&](DType type) {
     return std::string_view(kernel.name).starts_with("matmul_" + std::string(info(type).name) + "_x86");
   });
 }
 
-TEST(EmulatedMatmul, PrintsWhatIsEmulated) {
-  struct Level {
-    int kernels = 0;
-    IsaLevel base = IsaLevel::kScalar;
-  };
-  std::map<IsaLevel, Level> levels;
-  for (const emulated::Kernel& kernel : emulated::matmul_kernels()) {
-    Level& level = levels[level_of(kernel.level)];
-    ++level.kernels;
-    level.base = level_of(kernel.base);
-  }
-  const Cpu cpu = Cpu::from_environment();
-  for (const auto& [level, what] : levels) {
-    std::cout << "matmul " << name(level) << ": " << what.kernels << " kernels, "
-              << (cpu.has(what.base) ? "emulated on " : "not run: this CPU lacks ") << name(what.base)
-              << (cpu.has(level) ? "; the real unit is tested too\n" : "; this CPU lacks the real unit\n");
-  }
-#if defined(__x86_64__)
-  EXPECT_FALSE(levels.empty());
-#endif
-}
+TEST(EmulatedMatmul, PrintsWhatIsEmulated) { print_emulated("matmul", emulated::matmul_kernels()); }
 
 constexpr float kGuard = 12345.0f;
 
 // One tile, with guards around y and nothing usable around x.
 template <typename Input>
-std::vector<float> run_tile(const emulated::Kernel& kernel, const std::vector<Input>& values, Input around,
-                            const TensorView& w, const std::vector<float>& bias) {
+std::vector<float> run_tile(const emulated::MatmulKernel& kernel, const std::vector<Input>& values,
+                            Input around, const TensorView& w, const std::vector<float>& bias) {
   constexpr std::int64_t kMargin = 24, kGap = 5;
   const std::int64_t n = w.shape[0], k = w.shape[1];
   const std::int64_t x_row = std::is_same_v<Input, float> ? k : k / ops::kGroupElements;
@@ -111,22 +80,22 @@ std::vector<float> run_tile(const emulated::Kernel& kernel, const std::vector<In
   return inside;
 }
 
-std::vector<float> run_blocks(const emulated::Kernel& kernel, const std::vector<float>& x,
+std::vector<float> run_blocks(const emulated::MatmulKernel& kernel, const std::vector<float>& x,
                               const TensorView& w, const std::vector<float>& bias) {
   ops::ActivationGroup nan{};
   nan.d = std::numeric_limits<float>::quiet_NaN();
   return run_tile(kernel, quantized(x), nan, w, bias);
 }
 
-std::string trace(const emulated::Kernel& kernel, std::int64_t rows, std::int64_t n, std::int64_t k) {
+std::string trace(const emulated::MatmulKernel& kernel, std::int64_t rows, std::int64_t n, std::int64_t k) {
   return std::string(kernel.name) + " rows " + std::to_string(rows) + " n " + std::to_string(n) + " k " +
          std::to_string(k);
 }
 
-bool has_tiles(const emulated::Kernel& kernel) { return level_of(kernel.level) == IsaLevel::kAmx; }
+bool has_tiles(const emulated::MatmulKernel& kernel) { return level_of(kernel.level) == IsaLevel::kAmx; }
 
 // Integers and sums of integers, exactly; with tiles of the weights as bf16 has them, integers too.
-void expect_exact(const emulated::Kernel& kernel, std::int64_t rows, std::int64_t n, std::int64_t k) {
+void expect_exact(const emulated::MatmulKernel& kernel, std::int64_t rows, std::int64_t n, std::int64_t k) {
   SCOPED_TRACE(trace(kernel, rows, n, k));
   const DType dtype = block_dtype(kernel);
   const BlockWeight w = BlockWeight::random(dtype, n, k, 1, {0x3C00, 0xBC00});
@@ -135,7 +104,7 @@ void expect_exact(const emulated::Kernel& kernel, std::int64_t rows, std::int64_
   expect_exact_sums(w, x, y, has_tiles(kernel));
 }
 
-void expect_bounded(const emulated::Kernel& kernel, std::int64_t rows, std::int64_t n, std::int64_t k) {
+void expect_bounded(const emulated::MatmulKernel& kernel, std::int64_t rows, std::int64_t n, std::int64_t k) {
   SCOPED_TRACE(trace(kernel, rows, n, k));
   const BlockWeight w = BlockWeight::encoded(block_dtype(kernel), random_floats(n * k, 1), n, k);
   const ops::PackedWeight packed = ops::pack_weight(w.view(), 1);
@@ -146,7 +115,7 @@ void expect_bounded(const emulated::Kernel& kernel, std::int64_t rows, std::int6
 const std::int64_t kTails[] = {1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 31, 32, 33, 48};
 
 TEST(EmulatedMatmul, OfBlocksGivesExactSumsOfIntegers) {
-  for (const emulated::Kernel& kernel : kernels(true)) {
+  for (const emulated::MatmulKernel& kernel : kernels(true)) {
     const std::int64_t block = info(block_dtype(kernel)).block_elems;
     for (const std::int64_t rows : kTails) expect_exact(kernel, rows, 17, block);
     for (const std::int64_t n : kTails) expect_exact(kernel, 3, n, block);
@@ -157,7 +126,7 @@ TEST(EmulatedMatmul, OfBlocksGivesExactSumsOfIntegers) {
 }
 
 TEST(EmulatedMatmul, OfBlocksMatchesDoubleWithinItsRounding) {
-  for (const emulated::Kernel& kernel : kernels(true)) {
+  for (const emulated::MatmulKernel& kernel : kernels(true)) {
     for (const std::int64_t n : {15, 64, 65, 130}) expect_bounded(kernel, 19, n, 512);
     expect_bounded(kernel, 2, 16, 768);
     expect_bounded(kernel, 48, 33, 512);
@@ -165,7 +134,7 @@ TEST(EmulatedMatmul, OfBlocksMatchesDoubleWithinItsRounding) {
 }
 
 TEST(EmulatedMatmul, OfBlocksGivesARowTheSameBitsAmongAnyOthers) {
-  for (const emulated::Kernel& kernel : kernels(true)) {
+  for (const emulated::MatmulKernel& kernel : kernels(true)) {
     SCOPED_TRACE(kernel.name);
     constexpr std::int64_t kRows = 33, kN = 70, kK = 512;
     const BlockWeight w = BlockWeight::encoded(block_dtype(kernel), random_floats(kN * kK, 1), kN, kK);
@@ -180,7 +149,7 @@ TEST(EmulatedMatmul, OfBlocksGivesARowTheSameBitsAmongAnyOthers) {
 }
 
 TEST(EmulatedMatmul, OfBlocksKeepsNaNInItsRowAndColumn) {
-  for (const emulated::Kernel& kernel : kernels(true)) {
+  for (const emulated::MatmulKernel& kernel : kernels(true)) {
     SCOPED_TRACE(kernel.name);
     const DType dtype = block_dtype(kernel);
     BlockWeight w = BlockWeight::encoded(dtype, random_floats(20 * 256, 1), 20, 256);
@@ -198,7 +167,7 @@ TEST(EmulatedMatmul, OfBlocksKeepsNaNInItsRowAndColumn) {
 
 // ---- weights of bf16 ----
 
-void expect_product(const emulated::Kernel& kernel, std::int64_t rows, std::int64_t n, std::int64_t k) {
+void expect_product(const emulated::MatmulKernel& kernel, std::int64_t rows, std::int64_t n, std::int64_t k) {
   SCOPED_TRACE(trace(kernel, rows, n, k));
   const FileWeight w(DType::kBF16, {n, k}, 1);
   const ops::PackedWeight packed = ops::pack_weight(w.view, 1);
@@ -208,7 +177,7 @@ void expect_product(const emulated::Kernel& kernel, std::int64_t rows, std::int6
 }
 
 TEST(EmulatedMatmul, OfBf16MatchesDoubleForEveryTail) {
-  for (const emulated::Kernel& kernel : kernels(false)) {
+  for (const emulated::MatmulKernel& kernel : kernels(false)) {
     for (const std::int64_t rows : kTails) expect_product(kernel, rows, 17, 33);
     for (const std::int64_t n : kTails) expect_product(kernel, 3, n, 31);
     for (const std::int64_t n : {48, 64, 65, 129}) expect_product(kernel, 5, n, 40);
@@ -218,7 +187,7 @@ TEST(EmulatedMatmul, OfBf16MatchesDoubleForEveryTail) {
 }
 
 TEST(EmulatedMatmul, OfBf16GivesARowTheSameBitsAmongAnyOthers) {
-  for (const emulated::Kernel& kernel : kernels(false)) {
+  for (const emulated::MatmulKernel& kernel : kernels(false)) {
     SCOPED_TRACE(kernel.name);
     constexpr std::int64_t kRows = 33, kN = 70, kK = 600;
     const FileWeight w(DType::kBF16, {kN, kK}, 1);
@@ -236,7 +205,7 @@ TEST(EmulatedMatmul, OfBf16GivesARowTheSameBitsAmongAnyOthers) {
 }
 
 TEST(EmulatedMatmul, OfBf16LetsNaNAndInfinityThrough) {
-  for (const emulated::Kernel& kernel : kernels(false)) {
+  for (const emulated::MatmulKernel& kernel : kernels(false)) {
     SCOPED_TRACE(kernel.name);
     const FileWeight w(DType::kBF16, {17, 33}, 1);
     const ops::PackedWeight packed = ops::pack_weight(w.view, 1);
@@ -253,7 +222,7 @@ TEST(EmulatedMatmul, OfBf16LetsNaNAndInfinityThrough) {
 
 // What follows a panel's last inputs is the next panel.
 TEST(EmulatedMatmul, OfBf16KeepsNaNOfAWeightInItsColumn) {
-  for (const emulated::Kernel& kernel : kernels(false)) {
+  for (const emulated::MatmulKernel& kernel : kernels(false)) {
     for (const std::int64_t k : {1, 31, 33, 256, 259}) {
       SCOPED_TRACE(trace(kernel, 3, 40, k));
       FileWeight w(DType::kBF16, {40, k}, 1);

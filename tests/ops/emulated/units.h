@@ -1,4 +1,5 @@
-// Plain C++ for the units that a machine may lack: byte dots, bf16 dots and conversions, matrix tiles.
+// Plain C++ for the units that a machine may lack: dots of bytes and words, bf16 dots and conversions, matrix
+// tiles.
 //
 // Source of every rule: Intel SDM volume 2, the pseudo-code of the instruction named. bf16 arithmetic takes
 // denormals for zeros and flushes them, rounds to nearest even, and neither reads nor writes MXCSR.
@@ -12,6 +13,9 @@ namespace emulated {
 
 // VPDPBUSD, one lane: sum + the four products of the unsigned bytes of `u` and the signed ones of `s`; wraps.
 std::int32_t dot_bytes(std::int32_t sum, std::uint32_t u, std::uint32_t s);
+
+// VPDPWSSD, one lane: sum + the two products of the signed words of `a` and `b`; wraps.
+std::int32_t dot_words(std::int32_t sum, std::uint32_t a, std::uint32_t b);
 
 // VDPBF16PS, one lane: sum + a.odd b.odd, then + a.even b.even, each a fused step. The even element of a pair
 // is the low half.

@@ -32,6 +32,11 @@ TEST(EmulatedUnits, DotBytesTakesUnsignedBySignedAndWraps) {
             std::numeric_limits<std::int32_t>::min());
 }
 
+TEST(EmulatedUnits, DotWordsTakesSignedWordsAndWraps) {
+  EXPECT_EQ(emulated::dot_words(5, 0x0003FFFF, 0x00020007), 5 - 7 + 6);
+  EXPECT_EQ(emulated::dot_words(-1, 0x80008000, 0x80008000), std::numeric_limits<std::int32_t>::max());
+}
+
 TEST(EmulatedUnits, DotBf16AddsTheOddProductFirst) {
   EXPECT_EQ(emulated::dot_bf16(1, pair(kTwo, kThree), pair(kThree, kTwo)), 13);
   // 2^24 + 1 is 2^24: whether the other product comes before or after shows.
@@ -197,8 +202,8 @@ struct Differences {
   }
 };
 
-template <typename Real>
-void expect_equal_dots(Real real) {
+template <typename Real, typename Emulated>
+void expect_equal_dots(Real real, Emulated dot) {
   std::mt19937 engine(1);
   std::vector<std::int32_t> sum(kLanes), out(kLanes);
   std::vector<std::uint32_t> u(kLanes), s(kLanes);
@@ -210,14 +215,17 @@ void expect_equal_dots(Real real) {
   }
   real(sum.data(), u.data(), s.data(), out.data(), kLanes);
   for (std::size_t i = 0; i < kLanes; ++i) {
-    ASSERT_EQ(out[i], emulated::dot_bytes(sum[i], u[i], s[i])) << "lane " << i;
+    ASSERT_EQ(out[i], dot(sum[i], u[i], s[i])) << "lane " << i;
   }
 }
 
-TEST(RealUnits, DotsOfBytesEqualTheEmulation) {
+TEST(RealUnits, DotsOfBytesAndWordsEqualTheEmulation) {
 #if defined(__x86_64__)
-  if (!lacks(IsaLevel::kAvxVnni)) expect_equal_dots(real_units::dot_bytes_x86_avxvnni);
-  if (!lacks(IsaLevel::kAvx512Vnni)) expect_equal_dots(real_units::dot_bytes_x86_avx512vnni);
+  if (!lacks(IsaLevel::kAvxVnni)) expect_equal_dots(real_units::dot_bytes_x86_avxvnni, emulated::dot_bytes);
+  if (!lacks(IsaLevel::kAvx512Vnni)) {
+    expect_equal_dots(real_units::dot_bytes_x86_avx512vnni, emulated::dot_bytes);
+    expect_equal_dots(real_units::dot_words_x86_avx512vnni, emulated::dot_words);
+  }
 #endif
 }
 
