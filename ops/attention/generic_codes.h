@@ -40,7 +40,8 @@ inline float round_query(const float* q, std::int64_t dim, QueryCodes& codes) {
       store_i8(F32::fma(high, F32::all(-128.0f), x), codes.low + j);
       sum = sum + x;
     }
-    codes.start[i / Codes::kBlockElements] = -static_cast<std::int32_t>(sum.sum());
+    const float total = sum.sum();  // NaN makes the step NaN, too
+    codes.start[i / Codes::kBlockElements] = total == total ? -static_cast<std::int32_t>(total) : 0;
   }
   return largest / kLargest + nothing.sum();
 }
