@@ -5,8 +5,9 @@
 // one tree. Values: lanes run along dim, weights are broadcast. Whatever heads stand beside it, scores,
 // maximum, sum and values of a head are made in the same order.
 //
-// Memory is read evenly: while the keys of a block are multiplied its values are asked for, and meanwhile the
-// keys that follow, row by row into the second cache. A burst of requests would keep the others waiting.
+// Memory is read evenly: while the keys of a block are multiplied its values are asked for, and while its
+// values are, the keys of the next block, a few rows at a time into the second cache. More at once would keep
+// the loads of this block waiting.
 #pragma once
 
 #include "ops/attention/generic_rows.h"
