@@ -1,7 +1,7 @@
 // What this machine can do at most, measured now: the limits beside which benchmarks report.
 //
 // Virtual processors share their hardware with strangers, so a limit holds for the minute in which it was
-// measured (design.md §7). Each measurement takes at most 0.3 s and keeps the best of several passes.
+// measured (design.md §7). Each measurement takes at most 0.3 s; a limit is the best of several passes.
 #pragma once
 
 #include <string>

@@ -1,8 +1,8 @@
 // One position over q8_0 keys and values by dot products of integers, which are exact.
 //
 // A query is rounded once: q[i] ~ step * (128 high[i] + low[i]), step = max |q| / 16319, high in -127 .. 127,
-// low in -64 .. 64. Products are summed as integers over a block of keys, the rest is f32. Lanes run along
-// the keys, whose codes are transposed for it.
+// low in -64 .. 64. Products are summed as integers over 32 dims, for scores, or 256 keys, for values. Lanes
+// of scores run along the keys, whose codes are transposed for it.
 //
 // Weights of a head times the scales of the values' blocks are rounded to words, for each 32 dims with a step
 // of 1 / 32767 of the largest over the keys of the block: 256 products with codes fit 31 bits.
@@ -29,8 +29,9 @@ inline float round_query(const float* q, std::int64_t dim, QueryCodes& codes) {
     top = F32::max(F32::abs(x), top);
     nothing = F32::fma(x, F32::zero(), nothing);  // NaN if x is not finite
   }
-  const float largest = top.largest();
-  const F32 factor = F32::all(largest > 0 ? kLargest / largest : 0.0f);
+  // A step of zero would make NaN of -inf, and its inverse be infinite.
+  const float largest = top.largest() > 1e-30f ? top.largest() : 1e-30f;
+  const F32 factor = F32::all(kLargest / largest);
   for (std::int64_t i = 0; i < dim; i += Codes::kBlockElements) {
     F32 sum = F32::zero();
     for (std::int64_t j = i; j < i + Codes::kBlockElements; j += kLanes) {

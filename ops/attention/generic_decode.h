@@ -1,9 +1,8 @@
 // One query position on vectors of either width: each key and value is loaded once for up to four query
 // heads.
 //
-// Scores: lanes run along dim, one accumulator for each pair of key and head; kLanes of them are summed by
-// one tree. Values: lanes run along dim, weights are broadcast. Whatever heads stand beside it, scores,
-// maximum, sum and values of a head are made in the same order.
+// Whatever heads stand beside it, scores, maximum, sum and values of a head are made in the same order. A Way
+// makes scores of a few keys, and adds values times weights, whose lanes run along dim.
 //
 // Memory is read evenly: while the keys of a block are multiplied its values are asked for, and while its
 // values are, the keys of the next block, a few rows at a time into the second cache. More at once would keep
@@ -26,7 +25,7 @@ constexpr std::int64_t kStripKeys = 16;
 struct DecodeSpace {
   std::int64_t width;
   float *q, *scores;  // [heads][width], [heads][kDecodeKeys]
-  float* parts;       // of Way::begin
+  float* parts;       // of the Way
   float step[4];      // scores are multiplied by it
   std::int64_t row_bytes;
 
@@ -88,7 +87,7 @@ inline void begin_heads(const DecodeBlock& block, const DecodeSpace& w, const fl
 template <typename Row>
 struct Widened {
   using Operand = F32;
-  static constexpr std::int64_t kKeys = 1, kDims = kLanes;  // that an operand has for a lane, and for all
+  static constexpr std::int64_t kKeys = 1, kDims = kLanes;  // keys in a lane of values, dims in all of keys
 
   static std::int64_t row_bytes(std::int64_t dim) { return Row::bytes(dim); }
   static void begin(const DecodeSpace&, int) {}
@@ -104,7 +103,8 @@ struct Widened {
   static F32 add(F32 a, F32 b, F32 sum) { return F32::fma(a, b, sum); }
 };
 
-// The way of decoding that multiplies floats, Units.
+// The way of decoding that multiplies floats, Units. Lanes of scores run along dim, one accumulator for each
+// pair of key and head; kLanes of them are summed by one tree.
 template <typename Units>
 struct FloatProducts {
   using Operand = typename Units::Operand;

@@ -53,6 +53,8 @@ inline void multiply_tiles(const TileProduct& p) {
 // What tiles read and make of rows beyond a strip's is never used.
 struct PairTiles {
   static constexpr std::int64_t kStripRows = 2 * kTileRows;
+  // Tiles of weights may reach into what follows them, the sums.
+  static_assert((kStripRows - 1) * (kBlockKeys / 2) <= kRows * kLanes);
   static_assert(kPanelKeys % (2 * kLanes) == 0 && kBlockKeys / 2 % kPairsOfTile == 0);
 
   static void begin() { configure_tiles(); }

@@ -77,8 +77,8 @@ struct DecodeBlock {
   float* workspace;             // decode_workspace_floats(dim), aligned to 64 bytes
 };
 
-// Of four heads: queries, scores, and operands of integer dot products, three dwords for four dims or a word
-// a key for 32 dims.
+// Of four heads: queries, scores, and operands of dot products: of queries pairs of bf16 or two bytes a dim,
+// then of weights a word a key for 32 dims.
 static constexpr std::int64_t decode_workspace_floats(std::int64_t dim) {
   return 4 * (padded_dim(dim) + kDecodeKeys + 4 * kAttentionMaxDim);
 }

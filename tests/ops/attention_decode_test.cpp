@@ -100,6 +100,23 @@ TEST(AttentionDecode, KeepsExtremeScalesOfBlocks) {
   }
 }
 
+// All keys count the same for a query of zeros, and for one that is next to nothing.
+TEST(AttentionDecode, AveragesValuesForTheLeastQueries) {
+  for (const float query : {0.0f, 1e-42f, 1e-36f, -1e-31f}) {
+    for (const std::int64_t past : {2, 256, 299}) {
+      AttentionCase x(1, 6, 1, 96, 300);
+      std::fill(x.q.begin(), x.q.end(), query);
+      for (const DType type : {DType::kF32, DType::kF16, DType::kQ8_0}) {
+        const Expected expected = expected_causal(stored(x, type), past);
+        for (const Cpu& cpu : cpus()) {
+          SCOPED_TRACE(place(cpu, x, past, type) + " q " + std::to_string(query));
+          expect_within(run_causal(x, past, type, cpu), expected, decode_rounding(cpu, type));
+        }
+      }
+    }
+  }
+}
+
 // A block that holds NaN, and a query that does.
 TEST(AttentionDecode, NaNInBlocksOrQueriesReachesWhatSeesIt) {
   for (const std::int64_t bad : {0, 255, 256, 399, 400}) {

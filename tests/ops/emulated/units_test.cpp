@@ -34,7 +34,7 @@ TEST(EmulatedUnits, DotBytesTakesUnsignedBySignedAndWraps) {
 
 TEST(EmulatedUnits, DotWordsTakesSignedWordsAndWraps) {
   EXPECT_EQ(emulated::dot_words(5, 0x0003FFFF, 0x00020007), 5 - 7 + 6);
-  EXPECT_EQ(emulated::dot_words(-1, 0x80008000, 0x80008000), std::numeric_limits<std::int32_t>::max());
+  EXPECT_EQ(emulated::dot_words(0, 0x80008000, 0x80008000), std::numeric_limits<std::int32_t>::min());
 }
 
 TEST(EmulatedUnits, DotBf16AddsTheOddProductFirst) {
@@ -207,7 +207,7 @@ void expect_equal_dots(Real real, Emulated dot) {
   std::mt19937 engine(1);
   std::vector<std::int32_t> sum(kLanes), out(kLanes);
   std::vector<std::uint32_t> u(kLanes), s(kLanes);
-  constexpr std::uint32_t kEdges[] = {0, 0xFFFFFFFF, 0x80808080, 0x7F7F7F7F, 0x01010101};
+  constexpr std::uint32_t kEdges[] = {0, 0xFFFFFFFF, 0x80808080, 0x7F7F7F7F, 0x01010101, 0x80008000};
   for (std::size_t i = 0; i < kLanes; ++i) {
     sum[i] = static_cast<std::int32_t>(engine());
     u[i] = i % 7 ? static_cast<std::uint32_t>(engine()) : kEdges[engine() % std::size(kEdges)];
