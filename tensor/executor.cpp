@@ -115,15 +115,16 @@ void Executor::prepare(std::shared_ptr<const Plan> plan) {
 // One thread's part in a run.
 class Executor::Worker {
  public:
-  Worker(Work& work, std::span<const Step> steps, const RunOptions& options)
+  // One workspace a thread follows the other.
+  Worker(Work& work, const Plan& plan, const RunOptions& options, std::byte* workspaces)
       : work_(work),
-        steps_(steps),
+        steps_(plan.steps()),
         options_(options),
         thread_(omp_get_thread_num()),
-        team_(omp_get_num_threads()) {}
+        team_(omp_get_num_threads()),
+        workspace_(workspaces + static_cast<std::size_t>(thread_) * plan.workspace_bytes_per_thread()) {}
 
   int thread() const { return thread_; }
-  void use(std::byte* workspace) { workspace_ = workspace; }
 
   // Pieces of the step: of this thread's share, then of the next ones'.
   void help(std::size_t step) {
@@ -186,7 +187,7 @@ class Executor::Worker {
   std::span<const Step> steps_;
   const RunOptions& options_;
   int thread_, team_;
-  std::byte* workspace_ = nullptr;
+  std::byte* workspace_;
 };
 
 RunStatus Executor::run(std::span<void* const> slots, const RunOptions& options) {
@@ -209,8 +210,7 @@ RunStatus Executor::run(std::span<void* const> slots, const RunOptions& options)
     // A BLAS called from a team of one must not open a team of its own: its rounding would follow the
     // number of processors. This setting ends with the region.
     omp_set_num_threads(1);
-    Worker worker(work, steps, options);
-    worker.use(workspaces + static_cast<std::size_t>(worker.thread()) * plan_->workspace_bytes_per_thread());
+    Worker worker(work, *plan_, options, workspaces);
     for (std::size_t i = 0, end = 0; i < steps.size(); i = end) {
       end = work.ends[i];
       const bool together = end == i + 1;
