@@ -75,13 +75,17 @@ Buffer uncached_buffer(int threads) {
   return buffer;
 }
 
-double measure_copy(int threads) {
+// Bytes a second of work(at), done for every piece of the buffer.
+Bandwidth measure_pieces(const Buffer& buffer, int threads, const std::function<void(std::size_t at)>& work) {
+  const Passes passes = time_passes([&] { for_each_piece(buffer, threads, work); });
+  const auto bytes = static_cast<double>(buffer.size());
+  return {bytes / passes.shortest, bytes / passes.mean};
+}
+
+Bandwidth measure_copy(int threads) {
   const Buffer from = uncached_buffer(threads), to = uncached_buffer(threads);
-  const Passes passes = time_passes([&] {
-    for_each_piece(from, threads,
-                   [&](std::size_t at) { std::memcpy(to.data() + at, from.data() + at, kPiece); });
-  });
-  return static_cast<double>(from.size()) / passes.shortest;
+  return measure_pieces(from, threads,
+                        [&](std::size_t at) { std::memcpy(to.data() + at, from.data() + at, kPiece); });
 }
 
 }  // namespace
@@ -95,7 +99,7 @@ std::size_t uncached_bytes() {
   return std::clamp(4 * (kibibytes << 10), kLeast, kMost);
 }
 
-ReadBandwidth measure_read(const Cpu& cpu, int threads) {
+Bandwidth measure_read(const Cpu& cpu, int threads) {
   auto* read = &read_scalar;
 #if defined(__x86_64__)
   if (cpu.has(IsaLevel::kAvx2)) read = &roof_read_x86_avx2;
@@ -104,17 +108,14 @@ ReadBandwidth measure_read(const Cpu& cpu, int threads) {
   static_cast<void>(cpu);
 #endif
   const Buffer buffer = uncached_buffer(threads);
-  const Passes passes = time_passes(
-      [&] { for_each_piece(buffer, threads, [&](std::size_t at) { read(buffer.data() + at, kPiece); }); });
-  const auto bytes = static_cast<double>(buffer.size());
-  return {bytes / passes.shortest, bytes / passes.mean};
+  return measure_pieces(buffer, threads, [&](std::size_t at) { read(buffer.data() + at, kPiece); });
 }
 
 Roofs measure_roofs(const Cpu& cpu, int threads) {
   Roofs roofs;
   roofs.threads = threads;
   roofs.read = measure_read(cpu, threads).best;
-  roofs.copy = measure_copy(threads);
+  roofs.copy = measure_copy(threads).best;
 #if defined(__x86_64__)
   struct Unit {
     IsaLevel level;

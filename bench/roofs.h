@@ -31,11 +31,12 @@ struct Roofs {
 // Levels that `cpu` lacks, or that TESSERA_ISA hides from it, are not measured.
 Roofs measure_roofs(const Cpu& cpu, int threads);
 
-// Bytes/s of sequential reading: best is Roofs::read, mean what the machine gave meanwhile.
-struct ReadBandwidth {
+// Bytes/s: of the best pass, and what the machine gave in all of them.
+struct Bandwidth {
   double best, mean;
 };
-ReadBandwidth measure_read(const Cpu& cpu, int threads);
+// Of sequential reading; best is Roofs::read.
+Bandwidth measure_read(const Cpu& cpu, int threads);
 
 // A buffer of this size cannot stay in any cache: four times the last level, 256 MiB to 1 GiB.
 std::size_t uncached_bytes();
