@@ -24,10 +24,7 @@ struct TileProduct {
 template <int kRowTiles, int kColumnTiles>
 inline void multiply_tiles(const TileProduct& p) {
   const std::int64_t a_bytes = 4 * p.a_stride, b_bytes = 4 * p.b_stride, c_bytes = 4 * p.c_stride;
-  _tile_zero(0);
-  if constexpr (kColumnTiles > 1) _tile_zero(1);
-  if constexpr (kRowTiles > 1) _tile_zero(2);
-  if constexpr (kRowTiles > 1 && kColumnTiles > 1) _tile_zero(3);
+  zero_sums();
   for (std::int64_t k = 0; k < p.depth; k += kPairsOfTile) {
     const float *a = p.a + k, *b = p.b + k * p.b_stride;
     _tile_loadd(4, a, a_bytes);

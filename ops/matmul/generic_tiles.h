@@ -42,7 +42,7 @@ struct FloatInputs {
         low = load(x, t.k - k);
         high = load(x + F32::kLanes, t.k - k - F32::kLanes);
       }
-      store_bf16(low, high, to);
+      Pairs::rounded(low, high).store(to);
     }
   }
 
@@ -67,7 +67,7 @@ struct GroupInputs {
         low = F32::load_i8(group.q) * d;
         high = F32::load_i8(group.q + F32::kLanes) * d;
       }
-      store_bf16(low, high, to);
+      Pairs::rounded(low, high).store(to);
     }
   }
 };
@@ -137,8 +137,8 @@ struct BlockWeights {
     }
     const Quads quads = code<kFormat, kQuad>(codes);
     const auto value = [&](I32 code_of) { return F32::fma(code_of.to_f32(), scale, zero); };
-    store_bf16_pairs(value(I32::byte<0>(quads)), value(I32::byte<1>(quads)), to);
-    store_bf16_pairs(value(I32::byte<2>(quads)), value(I32::byte<3>(quads)), to + kTileRowBytes);
+    Pairs::interleaved(value(I32::byte<0>(quads)), value(I32::byte<1>(quads))).store(to);
+    Pairs::interleaved(value(I32::byte<2>(quads)), value(I32::byte<3>(quads))).store(to + kTileRowBytes);
     if constexpr (kQuad < 7) write_quads<kQuad + 1>(codes, group, to + 2 * kTileRowBytes);
   }
 };
@@ -203,10 +203,7 @@ template <int kPanels, typename Ahead>
                                                      Ahead& ahead) {
   constexpr int kSums = kTileBytes / 4;
   if (s.first) {
-    _tile_zero(0);
-    if constexpr (kPanels > 1) _tile_zero(1);
-    if constexpr (kPanels > 2) _tile_zero(2);
-    if constexpr (kPanels > 3) _tile_zero(3);
+    zero_sums();
   } else {
     _tile_loadd(0, sums, kTileRowBytes);
     if constexpr (kPanels > 1) _tile_loadd(1, sums + kSums, kTileRowBytes);

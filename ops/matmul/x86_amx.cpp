@@ -1,6 +1,6 @@
 #include "ops/matmul/kernels.h"
-#include "ops/simd/bf16_x86_avx512bf16.h"
 #include "ops/simd/dots_x86_avx512vnni.h"
+#include "ops/simd/pairs_x86_avx512bf16.h"
 #include "ops/simd/tiles_x86_amx.h"
 
 #include "ops/matmul/generic_tiles.h"

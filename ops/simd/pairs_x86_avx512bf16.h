@@ -24,6 +24,7 @@ struct Pairs {
         _mm512_or_si512(_mm512_slli_epi32(_mm512_add_epi32(lanes, _mm512_set1_epi32(16)), 16), lanes);
     return {_mm512_permutexvar_epi16(order, halves)};
   }
+  void store(std::uint8_t* p) const { _mm512_storeu_si512(p, v); }
   // The bits of a pair as one f32, and back.
   F32 bits() const { return {_mm512_castsi512_ps(v)}; }
   static Pairs of_bits(F32 x) { return {_mm512_castps_si512(x.v)}; }

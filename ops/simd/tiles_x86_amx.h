@@ -34,4 +34,12 @@ inline void configure_tiles() {
   _tile_loadconfig(&config);
 }
 
+// Tiles 0 to 3, where kernels keep their sums.
+inline void zero_sums() {
+  _tile_zero(0);
+  _tile_zero(1);
+  _tile_zero(2);
+  _tile_zero(3);
+}
+
 }  // namespace
