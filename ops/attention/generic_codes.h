@@ -47,6 +47,15 @@ inline float round_query(const float* q, std::int64_t dim, QueryCodes& codes) {
   return largest / kLargest + nothing.sum();
 }
 
+// Scales of a row's blocks, to column s.
+template <std::int64_t kColumns>
+inline void copy_scales(const std::byte* row, std::int64_t blocks, std::int64_t s,
+                        std::uint16_t (&scales)[kMostBlocks][kColumns]) {
+  for (std::int64_t b = 0; b < blocks; ++b) {
+    __builtin_memcpy(&scales[b][s], row + b * Codes::kBlockBytes, 2);
+  }
+}
+
 // Adds the products of block b of each query with the same of kLanes keys.
 template <int kHeads>
 inline void add_block(const QueryCodes* queries, std::int64_t b, const Quads* codes, F32 scales,
@@ -83,8 +92,7 @@ inline void score_codes(const DecodeBlock& block, const DecodeSpace& w, std::int
   std::uint16_t scales[kMostBlocks][kLanes];
   for (int j = 0; j < kLanes; ++j) {
     rows[j] = block.k + smaller(first + j, block.keys - 1) * block.k_stride;
-    for (std::int64_t b = 0; b < blocks; ++b)
-      __builtin_memcpy(&scales[b][j], rows[j] + b * Codes::kBlockBytes, 2);
+    copy_scales(rows[j], blocks, j, scales);
   }
   F32 scores[kHeads];
 #pragma GCC unroll 4
@@ -122,16 +130,10 @@ inline WordWeights round_weights(const DecodeBlock& block, const DecodeSpace& w)
   const std::int64_t blocks = block.dim / Codes::kBlockElements;
   std::uint16_t scales[kMostBlocks][kDecodeKeys];
   for (std::int64_t s = 0; s < block.keys; ++s) {
-    const std::byte* scale = block.v + s * block.v_stride;
-    for (std::int64_t b = 0; b < blocks; ++b) {
-      __builtin_memcpy(&scales[b][s], scale + b * Codes::kBlockBytes, 2);
-    }
+    copy_scales(block.v + s * block.v_stride, blocks, s, scales);
   }
   for (std::int64_t b = 0; b < blocks; ++b) {
     for (std::int64_t s = block.keys; s % (2 * kLanes) != 0; ++s) scales[b][s] = 0;
-  }
-  for (int h = 0; h < kHeads; ++h) {
-    for (std::int64_t s = block.keys; s % (2 * kLanes) != 0; ++s) w.scores[h * kDecodeKeys + s] = 0;
   }
   WordWeights out;
   out.words = reinterpret_cast<std::int16_t*>(w.parts);

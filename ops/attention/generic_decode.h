@@ -50,8 +50,8 @@ inline void store_scores(F32 scores, float* to) {
   }
 }
 
-// Turns n scores, to be multiplied by step, into weights. Lanes beyond n become -inf: their weight of 1.2e-38
-// is never read and is lost beside the sum, which is at least 1.
+// Turns n scores, to be multiplied by step, into weights, and fills up two vectors with zeros. Before that,
+// lanes beyond n become -inf: their weight of 1.2e-38 is lost beside the sum, which is at least 1.
 inline void weigh_head(float* scores, std::int64_t n, float step, float* end) {
   const std::int64_t padded = (n + kLanes - 1) / kLanes * kLanes;
   for (std::int64_t i = n; i < padded; ++i) scores[i] = -__builtin_inff();
@@ -70,6 +70,7 @@ inline void weigh_head(float* scores, std::int64_t n, float step, float* end) {
     total = total + weight;
   }
   end[1] = total.sum();
+  for (std::int64_t i = n; i % (2 * kLanes) != 0; ++i) scores[i] = 0;
 }
 
 template <int kHeads>

@@ -30,7 +30,6 @@ struct PairsOf {
   }
   static void end_weights(const DecodeSpace& w, int h, std::int64_t n, float* end) {
     float* weights = w.scores + h * kDecodeKeys;
-    for (std::int64_t s = n; s % kDims != 0; ++s) weights[s] = 0;
     const Pairs ones = Pairs::rounded(F32::all(1.0f), F32::all(1.0f));
     F32 sum = F32::zero();
     for (std::int64_t s = 0; s < n; s += kDims) {
