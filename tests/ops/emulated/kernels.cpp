@@ -33,6 +33,7 @@ std::size_t workspace(std::int64_t rows, std::int64_t columns, std::int64_t k) {
    run<kernels::MatmulTile, kernels::function>},
 #define TESSERA_ROW_kAvxVnni(...) TESSERA_ROW(kAvxVnni, kAvx2, __VA_ARGS__)
 #define TESSERA_ROW_kAvx512Vnni(...) TESSERA_ROW(kAvx512Vnni, kAvx512, __VA_ARGS__)
+#define TESSERA_ROW_kAvx512Bf16(...) TESSERA_ROW(kAvx512Bf16, kAvx512, __VA_ARGS__)
 #define TESSERA_ROW_kAmx(...) TESSERA_ROW(kAmx, kAvx512, __VA_ARGS__)
 #define TESSERA_ROW_kAvx512(...)
 #define TESSERA_ROW_kAvx2(...)
@@ -42,15 +43,10 @@ const std::vector<MatmulKernel> kMatmul{
 };
 #undef TESSERA_KERNEL
 #undef TESSERA_ROW
-#undef TESSERA_ROW_kAvx512Vnni
-#undef TESSERA_ROW_kAmx
 
-#define TESSERA_KERNEL(level, function, Work, cache) TESSERA_ROW_##level(level, function, Work, cache)
-#define TESSERA_ROW(level, function, Work, cache) \
-  {{#level, "kAvx512", #function}, #Work, #cache, run<kernels::Work, kernels::function>},
-#define TESSERA_ROW_kAvx512Vnni TESSERA_ROW
-#define TESSERA_ROW_kAvx512Bf16 TESSERA_ROW
-#define TESSERA_ROW_kAmx TESSERA_ROW
+#define TESSERA_KERNEL(level, function, Work, cache) TESSERA_ROW_##level(function, Work, cache)
+#define TESSERA_ROW(level, base, function, Work, cache) \
+  {{#level, #base, #function}, #Work, #cache, run<kernels::Work, kernels::function>},
 const std::vector<AttentionKernel> kAttention{
 #include "ops/attention/kernels.inc"
 };
