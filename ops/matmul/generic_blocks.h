@@ -67,6 +67,9 @@ template <BlockFormat kFormat, int kPart, int kRows, int kStrips>
   }
 }
 
+// Of inputs, asked for before their use; 4 was best of 2 to 16 (bench/RESULTS.md).
+constexpr int kGroupsAhead = 4;
+
 template <BlockFormat kFormat, int kRows>
 [[gnu::noinline]] void multiply_panel(const PanelRows& p) {
   constexpr int kStrips = kStripsOfPanel;
@@ -88,7 +91,11 @@ template <BlockFormat kFormat, int kRows>
     for (int g = 0; g < kFormat.groups(); ++g) {
       add_part<kFormat, 0>(w, x, scales, g, y);
       if constexpr (Scales::kParts == 2) add_part<kFormat, 1>(w, x, scales, g, y);
-      for (int r = 0; r < kRows; ++r) ++x[r];
+      for (int r = 0; r < kRows; ++r) {
+        ++x[r];
+        // Panels drive inputs out to the second-level cache, where these would wait behind misses of panels.
+        __builtin_prefetch(x[r] + kGroupsAhead);
+      }
       for (int s = 0; s < kStrips; ++s) w[s] += kFormat.group_bytes();
     }
   }
