@@ -163,25 +163,27 @@ void run_decode(const KernelArgs& args, std::int64_t begin, std::int64_t end) no
   const TensorView &q = args.inputs[0], &k = args.inputs[1], &v = args.inputs[2];
   const std::int64_t seen = seen_rows(args.inputs[3], k.shape[0]), groups = k.shape[1];
   const std::int64_t blocks = decode_blocks(seen), tasks = decode_blocks(k.shape[0]) * groups;
-  DecodeBlock block{};
-  block.q_head_stride = q.strides[1] / 4;
-  block.k_stride = k.strides[0];
-  block.v_stride = v.strides[0];
-  block.heads = q.shape[1] / groups;
-  block.dim = q.shape[2];
-  block.scale = args.get<CausalParams>().scale;
-  block.partial_stride = decoded_dwords(k.shape[0], block.dim);
-  block.workspace = reinterpret_cast<float*>(args.workspace);
+  DecodeRun run{};
+  run.q_head_stride = q.strides[1] / 4;
+  run.k_stride = k.strides[0];
+  run.v_stride = v.strides[0];
+  run.heads = q.shape[1] / groups;
+  run.dim = q.shape[2];
+  run.scale = args.get<CausalParams>().scale;
+  run.partial_stride = decoded_dwords(k.shape[0], run.dim);
+  run.workspace = reinterpret_cast<float*>(args.workspace);
   const std::int64_t last = blocks * groups * end / tasks;
-  for (std::int64_t i = blocks * groups * begin / tasks; i < last; ++i) {
-    const std::int64_t group = i / blocks, key = i % blocks * kDecodeKeys, head = group * block.heads;
-    block.q = reinterpret_cast<const float*>(q.data + head * q.strides[1]);
-    block.k = k.data + key * k.strides[0] + group * k.strides[1];
-    block.v = v.data + key * v.strides[0] + group * v.strides[1];
-    block.keys = std::min(kDecodeKeys, seen - key);
-    block.partial =
-        args.output.as<float>() + head * block.partial_stride + i % blocks * decode_partial_floats(block.dim);
-    kernel(block);
+  for (std::int64_t i = blocks * groups * begin / tasks, count; i < last; i += count) {
+    const std::int64_t group = i / blocks, block = i % blocks, head = group * run.heads;
+    const std::int64_t key = block * kDecodeKeys;
+    count = std::min({last - i, blocks - block, kDecodeRunKeys / kDecodeKeys});
+    run.q = reinterpret_cast<const float*>(q.data + head * q.strides[1]);
+    run.k = k.data + key * k.strides[0] + group * k.strides[1];
+    run.v = v.data + key * v.strides[0] + group * v.strides[1];
+    run.keys = std::min(count * kDecodeKeys, seen - key);
+    run.partial =
+        args.output.as<float>() + head * run.partial_stride + block * decode_partial_floats(run.dim);
+    kernel(run);
   }
 }
 
@@ -209,7 +211,7 @@ template <auto kernel>
 constexpr Runs runs_of() {
   if constexpr (std::is_invocable_v<decltype(kernel), const AttentionBlock&>) {
     return {run_causal<kernel>, run_segment<kernel>, nullptr, nullptr};
-  } else if constexpr (std::is_invocable_v<decltype(kernel), const DecodeBlock&>) {
+  } else if constexpr (std::is_invocable_v<decltype(kernel), const DecodeRun&>) {
     return {nullptr, nullptr, run_decode<kernel>, nullptr};
   } else {
     return {nullptr, nullptr, nullptr, run_merge<kernel>};

@@ -81,17 +81,17 @@ inline void add_block(const QueryCodes* queries, std::int64_t b, const Quads* co
   }
 }
 
-// Scores, without the steps of the queries, of kLanes keys from `first` on; keys beyond the block's repeat
+// Scores, without the steps of the queries, of kLanes keys from `first` on; keys beyond the run's repeat
 // its last.
 template <int kHeads>
-inline void score_codes(const DecodeBlock& block, const DecodeSpace& w, std::int64_t first) {
-  prefetch_rows(block.v + first * block.v_stride, kLanes, block.v_stride, w.row_bytes);
-  const std::int64_t blocks = block.dim / Codes::kBlockElements;
+inline void score_codes(const DecodeRun& run, const DecodeSpace& w, std::int64_t first) {
+  prefetch_rows(run.v + first * run.v_stride, kLanes, run.v_stride, RowQ8_0::bytes(run.dim));
+  const std::int64_t blocks = run.dim / Codes::kBlockElements;
   const auto* queries = reinterpret_cast<const QueryCodes*>(w.parts);
   const std::byte* rows[kLanes];
   std::uint16_t scales[kMostBlocks][kLanes];
   for (int j = 0; j < kLanes; ++j) {
-    rows[j] = block.k + smaller(first + j, block.keys - 1) * block.k_stride;
+    rows[j] = run.k + smaller(first + j, run.keys - 1) * run.k_stride;
     copy_scales(rows[j], blocks, j, scales);
   }
   F32 scores[kHeads];
@@ -110,23 +110,20 @@ inline void score_codes(const DecodeBlock& block, const DecodeSpace& w, std::int
     add_block<kHeads>(queries, b, codes, F32::load_f16(scales[b]), scores);
   }
 #pragma GCC unroll 4
-  for (int h = 0; h < kHeads; ++h) scores[h].store(w.scores + h * kDecodeKeys + first);
+  for (int h = 0; h < kHeads; ++h) scores[h].store(w.scores + h * kDecodeRunKeys + first);
 }
 
 // Keys whose values are gone through at a time: 8.5 KiB where dim is 128.
 constexpr std::int64_t kCodeStripKeys = 64;
 
-// Weights as words [blocks][heads][kDecodeKeys], zero beyond the keys up to a whole vector, and their steps:
-// NaN where a scale is not finite.
+// Words of a block, zero beyond its keys up to two vectors, and their steps: NaN where a scale is not finite.
 struct WordWeights {
-  std::int16_t* words;
+  alignas(64) std::int16_t words[kMostBlocks][4][kDecodeKeys];
   float step[kMostBlocks][4];
-
-  const std::int16_t* head(std::int64_t b, int h) const { return words + (b * 4 + h) * kDecodeKeys; }
 };
 
 template <int kHeads>
-inline WordWeights round_weights(const DecodeBlock& block, const DecodeSpace& w) {
+inline void round_weights(const DecodeBlock& block, WordWeights& out) {
   const std::int64_t blocks = block.dim / Codes::kBlockElements;
   std::uint16_t scales[kMostBlocks][kDecodeKeys];
   for (std::int64_t s = 0; s < block.keys; ++s) {
@@ -135,25 +132,18 @@ inline WordWeights round_weights(const DecodeBlock& block, const DecodeSpace& w)
   for (std::int64_t b = 0; b < blocks; ++b) {
     for (std::int64_t s = block.keys; s % (2 * kLanes) != 0; ++s) scales[b][s] = 0;
   }
-  WordWeights out;
-  out.words = reinterpret_cast<std::int16_t*>(w.parts);
-  float products[kHeads][kDecodeKeys];
+  const auto weights = [&](int h, std::int64_t s) {
+    return F32::load(block.scores + h * kDecodeRunKeys + s);
+  };
   for (std::int64_t b = 0; b < blocks; ++b) {
     F32 nothing = F32::zero(), top[kHeads];
 #pragma GCC unroll 4
     for (int h = 0; h < kHeads; ++h) top[h] = F32::zero();
-    for (std::int64_t s = 0; s < block.keys; s += 2 * kLanes) {
-#pragma GCC unroll 2
-      for (std::int64_t i = s; i < s + 2 * kLanes; i += kLanes) {
-        const F32 scale = F32::load_f16(scales[b] + i);
-        nothing = F32::fma(scale, F32::zero(), nothing);
+    for (std::int64_t s = 0; s < block.keys; s += kLanes) {
+      const F32 scale = F32::load_f16(scales[b] + s), size = F32::abs(scale);
+      nothing = F32::fma(scale, F32::zero(), nothing);
 #pragma GCC unroll 4
-        for (int h = 0; h < kHeads; ++h) {
-          const F32 product = F32::load(w.scores + h * kDecodeKeys + i) * scale;
-          product.store(products[h] + i);
-          top[h] = F32::max(F32::abs(product), top[h]);
-        }
-      }
+      for (int h = 0; h < kHeads; ++h) top[h] = F32::max(weights(h, s) * size, top[h]);
     }
     const float bad = nothing.sum();
     F32 factor[kHeads];
@@ -165,26 +155,28 @@ inline WordWeights round_weights(const DecodeBlock& block, const DecodeSpace& w)
       out.step[b][h] = largest / 32767 + bad;
     }
     for (std::int64_t s = 0; s < block.keys; s += 2 * kLanes) {
+      const F32 low = F32::load_f16(scales[b] + s), high = F32::load_f16(scales[b] + s + kLanes);
 #pragma GCC unroll 4
       for (int h = 0; h < kHeads; ++h) {
-        store_i16(F32::load(products[h] + s) * factor[h], F32::load(products[h] + s + kLanes) * factor[h],
-                  out.words + (b * 4 + h) * kDecodeKeys + s);
+        store_i16(weights(h, s) * low * factor[h], weights(h, s + kLanes) * high * factor[h],
+                  out.words[b][h] + s);
       }
     }
   }
-  return out;
 }
 
 // Adds words times codes of keys [first, last) to y, integers there, for kBlocks blocks from b on.
 template <int kHeads, int kBlocks>
-inline void add_codes(const DecodeBlock& block, const WordWeights& weights, float* y, std::int64_t first,
+inline void add_codes(const DecodeBlock& block, const WordWeights& weights, std::int64_t first,
                       std::int64_t last, std::int64_t b) {
+  const auto y = [&](int i) {
+    return block.y + i / 2 % kHeads * block.y_stride + (b + i / (kHeads * 2)) * Codes::kBlockElements +
+           i % 2 * kLanes;
+  };
   I32 sum[kBlocks][kHeads][2];
-  float* to = y + b * Codes::kBlockElements;
 #pragma GCC unroll 16
   for (int i = 0; i < kBlocks * kHeads * 2; ++i) {
-    sum[i / (kHeads * 2)][i / 2 % kHeads][i % 2] =
-        load_i32(to + i / 2 % kHeads * block.partial_stride + (i / (kHeads * 2) * 2 + i % 2) * kLanes);
+    sum[i / (kHeads * 2)][i / 2 % kHeads][i % 2] = load_i32(y(i));
   }
   const std::byte* codes = block.v + b * Codes::kBlockBytes;
   for (std::int64_t s = first; s < last; s += 2) {
@@ -198,7 +190,7 @@ inline void add_codes(const DecodeBlock& block, const WordWeights& weights, floa
       Words::load(even + j * Codes::kBlockBytes, odd + j * Codes::kBlockBytes, low, high);
 #pragma GCC unroll 4
       for (int h = 0; h < kHeads; ++h) {
-        const Words weight = Words::all(weights.head(b + j, h) + s);
+        const Words weight = Words::all(weights.words[b + j][h] + s);
         sum[j][h][0] = add_dots(sum[j][h][0], low, weight);
         sum[j][h][1] = add_dots(sum[j][h][1], high, weight);
       }
@@ -206,44 +198,47 @@ inline void add_codes(const DecodeBlock& block, const WordWeights& weights, floa
   }
 #pragma GCC unroll 16
   for (int i = 0; i < kBlocks * kHeads * 2; ++i) {
-    store_i32(sum[i / (kHeads * 2)][i / 2 % kHeads][i % 2],
-              to + i / 2 % kHeads * block.partial_stride + (i / (kHeads * 2) * 2 + i % 2) * kLanes);
+    store_i32(sum[i / (kHeads * 2)][i / 2 % kHeads][i % 2], y(i));
   }
 }
 
 // The way of decoding that multiplies codes.
 struct CodeProducts {
+  static constexpr std::int64_t kPhaseKeys = kDecodeKeys;
   template <int kHeads>
   static constexpr int kTileKeys = kLanes;
 
-  static std::int64_t row_bytes(std::int64_t dim) { return RowQ8_0::bytes(dim); }
   template <int kHeads>
-  static void begin(const DecodeBlock& block, DecodeSpace& w) {
+  static void begin(const DecodeRun& run, DecodeSpace& w) {
     auto* queries = reinterpret_cast<QueryCodes*>(w.parts);
-    for (int h = 0; h < kHeads; ++h) w.step[h] = round_query(w.q + h * w.width, block.dim, queries[h]);
+    for (int h = 0; h < kHeads; ++h) w.step[h] = round_query(w.q + h * w.width, run.dim, queries[h]);
   }
   template <int kHeads>
-  static void score(const DecodeBlock& block, const DecodeSpace& w, std::int64_t first) {
-    score_codes<kHeads>(block, w, first);
+  static void score(const DecodeRun& run, const DecodeSpace& w, std::int64_t first) {
+    score_codes<kHeads>(run, w, first);
+  }
+  static F32 keep_weights(F32 low, F32 high, float* weights, std::int64_t i, F32 sum) {
+    return keep_floats(low, high, weights, i, sum);
   }
   template <int kHeads>
-  static void add(const DecodeBlock& block, const DecodeSpace& w, float* y) {
-    const WordWeights weights = round_weights<kHeads>(block, w);
+  static void add(const DecodeBlock& block) {
+    WordWeights weights;
+    round_weights<kHeads>(block, weights);
     const std::int64_t blocks = block.dim / Codes::kBlockElements;
     for (std::int64_t s = 0; s < block.keys; s += kCodeStripKeys) {
       const std::int64_t last = smaller(s + kCodeStripKeys, block.keys);
       std::int64_t b = 0;
-      for (; b + 2 <= blocks; b += 2) add_codes<kHeads, 2>(block, weights, y, s, last, b);
-      for (; b < blocks; ++b) add_codes<kHeads, 1>(block, weights, y, s, last, b);
+      for (; b + 2 <= blocks; b += 2) add_codes<kHeads, 2>(block, weights, s, last, b);
+      for (; b < blocks; ++b) add_codes<kHeads, 1>(block, weights, s, last, b);
     }
     for (int h = 0; h < kHeads; ++h) {
-      for (std::int64_t b = 0; b < blocks; ++b) {
-        float* to = y + h * block.partial_stride + b * Codes::kBlockElements;
+      float* y = block.y + h * block.y_stride;
+      for (std::int64_t b = 0; b < blocks; ++b, y += Codes::kBlockElements) {
         const F32 step = F32::all(weights.step[b][h]);
-        F32 low = load_i32(to).to_f32() * step, high = load_i32(to + kLanes).to_f32() * step;
+        F32 low = load_i32(y).to_f32() * step, high = load_i32(y + kLanes).to_f32() * step;
         Words::order(low, high);
-        low.store(to);
-        high.store(to + kLanes);
+        low.store(y);
+        high.store(y + kLanes);
       }
     }
   }

@@ -4,84 +4,101 @@
 // Whatever heads stand beside it, scores, maximum, sum and values of a head are made in the same order. A Way
 // makes scores of a few keys, and adds values times weights, whose lanes run along dim.
 //
-// Memory is read evenly: while the keys of a block are multiplied its values are asked for, and while its
-// values are, the keys of the next block, a few rows at a time into the second cache. More at once would keep
-// the loads of this block waiting.
+// A run goes through phases of a Way's kPhaseKeys: scores of all keys, then weights, then values. Where a Way
+// waits for memory they are long, and it reads rows in the order of memory, touching them one after the other
+// just before it uses them in another order; one that computes for longer asks for rows a phase ahead.
 #pragma once
 
 #include "ops/attention/generic_rows.h"
 
 namespace {
 
-using tessera::ops::DecodeBlock;
 using tessera::ops::DecodeMerge;
+using tessera::ops::DecodeRun;
 using tessera::ops::kDecodeKeys;
+using tessera::ops::kDecodeRunKeys;
 
-// Keys whose values are gone through at a time, in parts of dim. So few that the prefetcher of the CPU sees
-// one stream.
+// Keys whose values are gone through at a time, in parts of dim: little enough to stay in the first cache.
 constexpr std::int64_t kStripKeys = 16;
 
 // What up to four heads need.
 struct DecodeSpace {
   std::int64_t width;
-  float *q, *scores;  // [heads][width], [heads][kDecodeKeys]
+  float *q, *scores;  // [heads][width], [heads][kDecodeRunKeys]; weights follow scores
   float* parts;       // of the Way
   float step[4];      // scores are multiplied by it
-  std::int64_t row_bytes;
 
-  DecodeSpace(const DecodeBlock& block, std::int64_t bytes)
-      : width(tessera::ops::padded_dim(block.dim)),
-        q(block.workspace),
+  explicit DecodeSpace(const DecodeRun& run)
+      : width(tessera::ops::padded_dim(run.dim)),
+        q(run.workspace),
         scores(q + 4 * width),
-        parts(scores + 4 * kDecodeKeys),
-        step{1, 1, 1, 1},
-        row_bytes(bytes) {}
+        parts(scores + 4 * kDecodeRunKeys),
+        step{1, 1, 1, 1} {}
 };
 
-// Lane h * kLanes / kHeads + j is the score of head h and key j.
-template <int kHeads>
-inline void store_scores(F32 scores, float* to) {
-  constexpr int kTileKeys = kLanes / kHeads;
-  float all[kLanes];
-  scores.store(all);
-#pragma GCC unroll 4
-  for (int h = 0; h < kHeads; ++h) {
-    __builtin_memcpy(to + h * kDecodeKeys, all + h * kTileKeys, kTileKeys * sizeof(float));
-  }
-}
-
-// Turns n scores, to be multiplied by step, into weights, and fills up two vectors with zeros. Before that,
-// lanes beyond n become -inf: their weight of 1.2e-38 is lost beside the sum, which is at least 1.
-inline void weigh_head(float* scores, std::int64_t n, float step, float* end) {
-  const std::int64_t padded = (n + kLanes - 1) / kLanes * kLanes;
-  for (std::int64_t i = n; i < padded; ++i) scores[i] = -__builtin_inff();
-  F32 top = F32::all(-__builtin_inff());
-  for (std::int64_t i = 0; i < n; i += kLanes) {
-    const F32 score = F32::load(scores + i) * F32::all(step);
-    score.store(scores + i);
-    top = F32::max(score, top);
-  }
-  end[0] = top.largest();
-  top = F32::all(end[0]);
-  F32 total = F32::zero();
-  for (std::int64_t i = 0; i < n; i += kLanes) {
-    const F32 weight = exp(F32::load(scores + i) - top);
-    weight.store(scores + i);
-    total = total + weight;
-  }
-  end[1] = total.sum();
-  for (std::int64_t i = n; i % (2 * kLanes) != 0; ++i) scores[i] = 0;
-}
+// A block of keys of a run.
+struct DecodeBlock {
+  const std::byte *k, *v;
+  float *scores, *y;  // of its first head; y is a partial result
+  std::int64_t k_stride, v_stride, y_stride, keys, dim;
+};
 
 template <int kHeads>
-inline void begin_heads(const DecodeBlock& block, const DecodeSpace& w, const float* q, float* partial) {
-  const F32 scale = F32::all(block.scale);
-  for (int h = 0; h < kHeads; ++h, q += block.q_head_stride, partial += block.partial_stride) {
+inline void begin_heads(const DecodeRun& run, const DecodeSpace& w, const float* q) {
+  const F32 scale = F32::all(run.scale);
+  for (int h = 0; h < kHeads; ++h, q += run.q_head_stride) {
     for (std::int64_t i = 0; i < w.width; i += kLanes) {
-      (i < block.dim ? load_part(q + i, block.dim - i) * scale : F32::zero()).store(w.q + h * w.width + i);
-      F32::zero().store(partial + i);
+      (i < run.dim ? load_part(q + i, run.dim - i) * scale : F32::zero()).store(w.q + h * w.width + i);
     }
   }
+}
+
+// Turns scores into weights, which the Way keeps as it needs them, and begins the partial results. Lanes
+// beyond the keys become -inf: their weight of 1.2e-38 is lost beside the sum, which is at least 1.
+template <typename Way, int kHeads>
+inline void weigh_block(const DecodeSpace& w, const DecodeBlock& block) {
+  const std::int64_t n = block.keys, padded = (n + 2 * kLanes - 1) / (2 * kLanes) * (2 * kLanes);
+  const auto scores = [&](int h) { return block.scores + h * kDecodeRunKeys; };
+  F32 top[kHeads], sum[kHeads];
+#pragma GCC unroll 4
+  for (int h = 0; h < kHeads; ++h) {
+    for (std::int64_t i = n; i < padded; ++i) scores(h)[i] = -__builtin_inff();
+    top[h] = F32::all(-__builtin_inff());
+    sum[h] = F32::zero();
+  }
+  for (std::int64_t i = 0; i < padded; i += kLanes) {
+#pragma GCC unroll 4
+    for (int h = 0; h < kHeads; ++h) {
+      const F32 score = F32::load(scores(h) + i) * F32::all(w.step[h]);
+      score.store(scores(h) + i);
+      top[h] = F32::max(score, top[h]);
+    }
+  }
+#pragma GCC unroll 4
+  for (int h = 0; h < kHeads; ++h) {
+    float* y = block.y + h * block.y_stride;
+    for (std::int64_t i = 0; i < w.width; i += kLanes) F32::zero().store(y + i);
+    y[w.width] = top[h].largest();
+    top[h] = F32::all(y[w.width]);
+  }
+  for (std::int64_t i = 0; i < padded; i += 2 * kLanes) {
+#pragma GCC unroll 4
+    for (int h = 0; h < kHeads; ++h) {
+      const F32 low = F32::load(scores(h) + i) - top[h], high = F32::load(scores(h) + i + kLanes) - top[h];
+      sum[h] = Way::keep_weights(low, high, scores(h), i, sum[h]);
+    }
+  }
+#pragma GCC unroll 4
+  for (int h = 0; h < kHeads; ++h) block.y[h * block.y_stride + w.width + 1] = sum[h].sum();
+}
+
+// Weights as f32, from logarithms of two vectors of them; returns their sum.
+inline F32 keep_floats(F32 low, F32 high, float* weights, std::int64_t i, F32 sum) {
+  low = exp(low);
+  high = exp(high);
+  low.store(weights + i);
+  high.store(weights + i + kLanes);
+  return sum + low + high;
 }
 
 // What multiplies f32, one key after the other.
@@ -94,10 +111,10 @@ struct Widened {
   static void begin(const DecodeSpace&, int) {}
   static F32 query(const DecodeSpace& w, int h, std::int64_t i) { return F32::load(w.q + h * w.width + i); }
   static F32 key(const std::byte* row, std::int64_t i, std::int64_t dim) { return Row{row}.load(i, dim - i); }
-  static void end_weights(const DecodeSpace&, int, std::int64_t, float*) {}
-  static F32 weight(const DecodeSpace& w, int h, std::int64_t s) {
-    return F32::all(w.scores[h * kDecodeKeys + s]);
+  static F32 keep_weights(F32 low, F32 high, float* weights, std::int64_t i, F32 sum) {
+    return keep_floats(low, high, weights, i, sum);
   }
+  static F32 weight(const float* weights, std::int64_t s) { return F32::all(weights[s]); }
   static F32 value(const DecodeBlock& block, std::int64_t s, std::int64_t i) {
     return Row{block.v + s * block.v_stride}.load(i, block.dim - i);
   }
@@ -109,85 +126,82 @@ struct Widened {
 template <typename Units>
 struct FloatProducts {
   using Operand = typename Units::Operand;
-  static constexpr std::int64_t kKeys = Units::kKeys;
+  static constexpr std::int64_t kKeys = Units::kKeys, kPhaseKeys = kDecodeRunKeys;
   template <int kHeads>
   static constexpr int kTileKeys = kLanes / kHeads;
 
-  static std::int64_t row_bytes(std::int64_t dim) { return Units::row_bytes(dim); }
   template <int kHeads>
-  static void begin(const DecodeBlock&, DecodeSpace& w) {
+  static void begin(const DecodeRun&, DecodeSpace& w) {
     for (int h = 0; h < kHeads; ++h) Units::begin(w, h);
   }
 
-  // Scores of kTileKeys keys from `first` on; keys beyond the block's repeat its last.
+  // Scores of kTileKeys keys from `first` on; keys beyond the run's repeat its last.
   template <int kHeads>
-  static void score(const DecodeBlock& block, const DecodeSpace& w, std::int64_t first) {
+  static void score(const DecodeRun& run, const DecodeSpace& w, std::int64_t first) {
     constexpr int kTile = kTileKeys<kHeads>;
-    prefetch_rows(block.v + first * block.v_stride, kTile, block.v_stride, w.row_bytes);
+    touch_rows(run.k + first * run.k_stride, smaller(kTile, run.keys - first), run.k_stride,
+               Units::row_bytes(run.dim));
     const std::byte* rows[kTile];
 #pragma GCC unroll 16
-    for (int j = 0; j < kTile; ++j) {
-      rows[j] = block.k + smaller(first + j, block.keys - 1) * block.k_stride;
-    }
+    for (int j = 0; j < kTile; ++j) rows[j] = run.k + smaller(first + j, run.keys - 1) * run.k_stride;
     F32 sum[kLanes];
 #pragma GCC unroll 16
     for (int i = 0; i < kLanes; ++i) sum[i] = F32::zero();
-    for (std::int64_t i = 0; i < block.dim; i += Units::kDims) {
+    for (std::int64_t i = 0; i < run.dim; i += Units::kDims) {
       Operand q[kHeads];
 #pragma GCC unroll 4
       for (int h = 0; h < kHeads; ++h) q[h] = Units::query(w, h, i);
 #pragma GCC unroll 16
       for (int j = 0; j < kTile; ++j) {
-        const Operand key = Units::key(rows[j], i, block.dim);
+        const Operand key = Units::key(rows[j], i, run.dim);
 #pragma GCC unroll 4
         for (int h = 0; h < kHeads; ++h) {
           sum[h * kTile + j] = Units::add(q[h], key, sum[h * kTile + j]);
         }
       }
     }
-    store_scores<kHeads>(F32::sums(sum), w.scores + first);
+    F32::sums(sum).template store_parts<kHeads>(w.scores + first, kDecodeRunKeys);
+  }
+
+  static F32 keep_weights(F32 low, F32 high, float* weights, std::int64_t i, F32 sum) {
+    return Units::keep_weights(low, high, weights, i, sum);
   }
 
   template <int kHeads>
-  static void add(const DecodeBlock& block, const DecodeSpace& w, float* y) {
+  static void add(const DecodeBlock& block) {
     // Accumulators of a tile: 4 x 4 of 32 registers, 4 x 2 of 16.
     constexpr int kVectors = (F32::kRegisters == 32 ? 16 : 8) / (kHeads < 2 ? 2 : kHeads);
-    for (int h = 0; h < kHeads; ++h) {
-      Units::end_weights(w, h, block.keys, y + h * block.partial_stride + w.width);
-    }
     for (std::int64_t s = 0; s < block.keys; s += kStripKeys) {
       const std::int64_t last = smaller(s + kStripKeys, block.keys);
       std::int64_t i = 0;
       for (; i + kVectors * kLanes <= block.dim; i += kVectors * kLanes) {
-        add_values<kHeads, kVectors>(block, w, y, s, last, i);
+        add_values<kHeads, kVectors>(block, s, last, i);
       }
-      for (; i < block.dim; i += kLanes) add_values<kHeads, 1>(block, w, y, s, last, i);
+      for (; i < block.dim; i += kLanes) add_values<kHeads, 1>(block, s, last, i);
     }
   }
 
  private:
   // y += weights * v for keys [first, last), dims from i on.
   template <int kHeads, int kVectors>
-  static void add_values(const DecodeBlock& block, const DecodeSpace& w, float* y, std::int64_t first,
-                         std::int64_t last, std::int64_t i) {
+  static void add_values(const DecodeBlock& block, std::int64_t first, std::int64_t last, std::int64_t i) {
     F32 sum[kHeads][kVectors];
 #pragma GCC unroll 4
     for (int h = 0; h < kHeads; ++h) {
 #pragma GCC unroll 8
-      for (int j = 0; j < kVectors; ++j) {
-        sum[h][j] = F32::load(y + h * block.partial_stride + i + j * kLanes);
-      }
+      for (int j = 0; j < kVectors; ++j) sum[h][j] = F32::load(block.y + h * block.y_stride + i + j * kLanes);
     }
-    const std::int64_t begin = Units::row_bytes(i), end = Units::row_bytes(i + kVectors * kLanes);
     for (std::int64_t s = first; s < last; s += kKeys) {
-      const std::byte* next = block.k + (s + kDecodeKeys) * block.k_stride + begin;
-      prefetch_rows(next, kKeys, block.k_stride, end - begin);
+      if (i == 0) {
+        touch_rows(block.v + s * block.v_stride, smaller(kKeys, last - s), block.v_stride,
+                   Units::row_bytes(block.dim));
+      }
       Operand value[kVectors];
 #pragma GCC unroll 8
       for (int j = 0; j < kVectors; ++j) value[j] = Units::value(block, s, i + j * kLanes);
 #pragma GCC unroll 4
       for (int h = 0; h < kHeads; ++h) {
-        const Operand weight = Units::weight(w, h, s);
+        const Operand weight = Units::weight(block.scores + h * kDecodeRunKeys, s);
 #pragma GCC unroll 8
         for (int j = 0; j < kVectors; ++j) sum[h][j] = Units::add(weight, value[j], sum[h][j]);
       }
@@ -195,33 +209,44 @@ struct FloatProducts {
 #pragma GCC unroll 4
     for (int h = 0; h < kHeads; ++h) {
 #pragma GCC unroll 8
-      for (int j = 0; j < kVectors; ++j) sum[h][j].store(y + h * block.partial_stride + i + j * kLanes);
+      for (int j = 0; j < kVectors; ++j) sum[h][j].store(block.y + h * block.y_stride + i + j * kLanes);
     }
   }
 };
 
 template <typename Way, int kHeads>
-inline void decode_heads(const DecodeBlock& block, std::int64_t head) {
-  DecodeSpace w(block, Way::row_bytes(block.dim));
-  float* partial = block.partial + head * block.partial_stride;
-  begin_heads<kHeads>(block, w, block.q + head * block.q_head_stride, partial);
-  Way::template begin<kHeads>(block, w);
+inline void decode_heads(const DecodeRun& run, std::int64_t head) {
+  DecodeSpace w(run);
+  begin_heads<kHeads>(run, w, run.q + head * run.q_head_stride);
+  Way::template begin<kHeads>(run, w);
 
+  const auto block = [&](std::int64_t first) {
+    float* partial = run.partial + first / kDecodeKeys * tessera::ops::decode_partial_floats(run.dim);
+    return DecodeBlock{.k = run.k + first * run.k_stride,
+                       .v = run.v + first * run.v_stride,
+                       .scores = w.scores + first,
+                       .y = partial + head * run.partial_stride,
+                       .k_stride = run.k_stride,
+                       .v_stride = run.v_stride,
+                       .y_stride = run.partial_stride,
+                       .keys = smaller(kDecodeKeys, run.keys - first),
+                       .dim = run.dim};
+  };
   constexpr int kTileKeys = Way::template kTileKeys<kHeads>;
-  for (std::int64_t s = 0; s < block.keys; s += kTileKeys) Way::template score<kHeads>(block, w, s);
-  for (int h = 0; h < kHeads; ++h) {
-    weigh_head(w.scores + h * kDecodeKeys, block.keys, w.step[h],
-               partial + h * block.partial_stride + w.width);
+  for (std::int64_t phase = 0; phase < run.keys; phase += Way::kPhaseKeys) {
+    const std::int64_t end = smaller(phase + Way::kPhaseKeys, run.keys);
+    for (std::int64_t s = phase; s < end; s += kTileKeys) Way::template score<kHeads>(run, w, s);
+    for (std::int64_t s = phase; s < end; s += kDecodeKeys) weigh_block<Way, kHeads>(w, block(s));
+    for (std::int64_t s = phase; s < end; s += kDecodeKeys) Way::template add<kHeads>(block(s));
   }
-  Way::template add<kHeads>(block, w, partial);
 }
 
 template <typename Way>
-inline void decode(const DecodeBlock& block) {
+inline void decode(const DecodeRun& run) {
   std::int64_t head = 0;
-  for (; head + 4 <= block.heads; head += 4) decode_heads<Way, 4>(block, head);
-  for (; head + 2 <= block.heads; head += 2) decode_heads<Way, 2>(block, head);
-  for (; head < block.heads; ++head) decode_heads<Way, 1>(block, head);
+  for (; head + 4 <= run.heads; head += 4) decode_heads<Way, 4>(run, head);
+  for (; head + 2 <= run.heads; head += 2) decode_heads<Way, 2>(run, head);
+  for (; head < run.heads; ++head) decode_heads<Way, 1>(run, head);
 }
 
 inline void merge_blocks(const DecodeMerge& head) {

@@ -8,7 +8,7 @@
 
 namespace {
 
-// Queries lie in DecodeSpace::parts, weights where the scores were: kDecodeKeys / 2 pairs a head.
+// Queries lie in DecodeSpace::parts.
 template <typename Row>
 struct PairsOf {
   using Operand = Pairs;
@@ -28,19 +28,13 @@ struct PairsOf {
   static Pairs key(const std::byte* row, std::int64_t i, std::int64_t dim) {
     return load_pairs(Row{row}, i, dim);
   }
-  static void end_weights(const DecodeSpace& w, int h, std::int64_t n, float* end) {
-    float* weights = w.scores + h * kDecodeKeys;
-    const Pairs ones = Pairs::rounded(F32::all(1.0f), F32::all(1.0f));
-    F32 sum = F32::zero();
-    for (std::int64_t s = 0; s < n; s += kDims) {
-      const Pairs pairs = Pairs::rounded(F32::load(weights + s), F32::load(weights + s + kLanes));
-      pairs.bits().store(weights + s / 2);
-      sum = Pairs::dot(pairs, ones, sum);
-    }
-    end[1] = sum.sum();
+  static F32 keep_weights(F32 low, F32 high, float* weights, std::int64_t i, F32 sum) {
+    const Pairs pairs = Pairs::rounded(exp(low), exp(high));
+    pairs.bits().store(weights + i / 2);
+    return Pairs::dot(pairs, Pairs::rounded(F32::all(1.0f), F32::all(1.0f)), sum);
   }
-  static Pairs weight(const DecodeSpace& w, int h, std::int64_t s) {
-    return Pairs::of_bits(F32::all(w.scores[h * kDecodeKeys + s / 2]));
+  static Pairs weight(const float* weights, std::int64_t s) {
+    return Pairs::of_bits(F32::all(weights[s / 2]));
   }
   // Beside the last of an odd number of keys stands zero.
   static Pairs value(const DecodeBlock& block, std::int64_t s, std::int64_t i) {

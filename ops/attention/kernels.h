@@ -52,35 +52,36 @@ static constexpr std::int64_t attention_workspace_floats(std::int64_t dim) {
 
 // ---- one position ----
 //
-// The same for one position and a block of at most kDecodeKeys keys, all of them seen, without the division:
-// a partial result for each head, [values (width) | largest | sum of weights | unused]. The partial results
-// of a head are then merged in the order of their keys, so the bits depend on nothing but q and the keys.
+// The same for one position and a run of keys, all of them seen, without the division: for each head and each
+// block of kDecodeKeys keys of the run a partial result,
+//   [values (width) | largest | sum of weights | unused]
+// The partial results of a head are then merged in the order of their keys, so the bits depend on nothing but
+// q and the keys, however these are cut into runs of whole blocks. A long run is a long stream of memory.
 //
 // For kF16, kernels of kAvx512Bf16 round as theirs for several positions do. For kQ8_0, kernels of
 // kAvx512Vnni and above round q to 1 / 16319 of its largest element, and for each 32 dims the products of
 // weights and scales of v to 1 / 32767 of the block's largest, and multiply integers.
-inline constexpr std::int64_t kDecodeKeys = 256;
+inline constexpr std::int64_t kDecodeKeys = 256, kDecodeRunKeys = 1024;
 
 static constexpr std::int64_t decode_partial_floats(std::int64_t dim) {
   return padded_dim(dim) + kAttentionLanes;
 }
 
-struct DecodeBlock {
+struct DecodeRun {
   const float* q;                   // head h at h * q_head_stride
   const std::byte *k, *v;           // key s at s * k_stride, s * v_stride
   std::int64_t q_head_stride;       // in elements
   std::int64_t k_stride, v_stride;  // in bytes
-  std::int64_t heads, keys, dim;    // keys from 1 to kDecodeKeys
+  std::int64_t heads, keys, dim;    // keys from 1 to kDecodeRunKeys
   float scale;
-  float* partial;               // of head h at h * partial_stride
+  float* partial;  // of head h and block b at h * partial_stride + b * decode_partial_floats(dim)
   std::int64_t partial_stride;  // in elements
   float* workspace;             // decode_workspace_floats(dim), aligned to 64 bytes
 };
 
-// Of four heads: queries, scores, and operands of dot products: of queries pairs of bf16 or two bytes a dim,
-// then of weights a word a key for 32 dims.
+// Of four heads: queries, scores, and queries as operands of dot products, pairs of bf16 or two bytes a dim.
 static constexpr std::int64_t decode_workspace_floats(std::int64_t dim) {
-  return 4 * (padded_dim(dim) + kDecodeKeys + 4 * kAttentionMaxDim);
+  return 4 * (padded_dim(dim) + kDecodeRunKeys + kAttentionMaxDim);
 }
 
 // y = sum_b e^(largest_b - largest) values_b / sum_b e^(largest_b - largest) sum_b of one head; zero without

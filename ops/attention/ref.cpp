@@ -50,31 +50,40 @@ void attend(const AttentionBlock& block) {
   }
 }
 
+// Keys [first, end) of a run for head h.
 template <typename T>
-void decode(const DecodeBlock& block) {
-  for (std::int64_t h = 0; h < block.heads; ++h) {
-    const float* q = block.q + h * block.q_head_stride;
-    double scores[kDecodeKeys], largest = -std::numeric_limits<double>::infinity();
-    for (std::int64_t s = 0; s < block.keys; ++s) {
-      const T* k = reinterpret_cast<const T*>(block.k + s * block.k_stride);
-      scores[s] = 0;
-      for (std::int64_t i = 0; i < block.dim; ++i) scores[s] += double{q[i]} * element(k, i);
-      scores[s] *= double{block.scale};
-      if (scores[s] > largest) largest = scores[s];
+void decode_block(const DecodeRun& run, std::int64_t h, std::int64_t first, std::int64_t end) {
+  const float* q = run.q + h * run.q_head_stride;
+  double scores[kDecodeKeys], largest = -std::numeric_limits<double>::infinity();
+  for (std::int64_t s = first; s < end; ++s) {
+    const T* k = reinterpret_cast<const T*>(run.k + s * run.k_stride);
+    double score = 0;
+    for (std::int64_t i = 0; i < run.dim; ++i) score += double{q[i]} * element(k, i);
+    scores[s - first] = score * double{run.scale};
+    if (scores[s - first] > largest) largest = scores[s - first];
+  }
+  double sum = 0, values[kAttentionMaxDim] = {};
+  // What is stored as the largest is what the weights belong to.
+  const auto stored = static_cast<float>(largest);
+  for (std::int64_t s = first; s < end; ++s) {
+    const T* v = reinterpret_cast<const T*>(run.v + s * run.v_stride);
+    const double weight = std::exp(scores[s - first] - double{stored});
+    sum += weight;
+    for (std::int64_t i = 0; i < run.dim; ++i) values[i] += weight * element(v, i);
+  }
+  float* partial =
+      run.partial + h * run.partial_stride + first / kDecodeKeys * decode_partial_floats(run.dim);
+  for (std::int64_t i = 0; i < run.dim; ++i) partial[i] = static_cast<float>(values[i]);
+  partial[padded_dim(run.dim)] = stored;
+  partial[padded_dim(run.dim) + 1] = static_cast<float>(sum);
+}
+
+template <typename T>
+void decode(const DecodeRun& run) {
+  for (std::int64_t h = 0; h < run.heads; ++h) {
+    for (std::int64_t s = 0; s < run.keys; s += kDecodeKeys) {
+      decode_block<T>(run, h, s, std::min(s + kDecodeKeys, run.keys));
     }
-    double sum = 0, values[kAttentionMaxDim] = {};
-    // What is stored as the largest is what the weights belong to.
-    const auto stored = static_cast<float>(largest);
-    for (std::int64_t s = 0; s < block.keys; ++s) {
-      const T* v = reinterpret_cast<const T*>(block.v + s * block.v_stride);
-      const double weight = std::exp(scores[s] - double{stored});
-      sum += weight;
-      for (std::int64_t i = 0; i < block.dim; ++i) values[i] += weight * element(v, i);
-    }
-    float* partial = block.partial + h * block.partial_stride;
-    for (std::int64_t i = 0; i < block.dim; ++i) partial[i] = static_cast<float>(values[i]);
-    partial[padded_dim(block.dim)] = stored;
-    partial[padded_dim(block.dim) + 1] = static_cast<float>(sum);
   }
 }
 
@@ -84,9 +93,9 @@ void attention_f32_ref(const AttentionBlock& block) noexcept { attend<float>(blo
 void attention_f16_ref(const AttentionBlock& block) noexcept { attend<std::uint16_t>(block); }
 void attention_q8_0_ref(const AttentionBlock& block) noexcept { attend<quant::BlockQ8_0>(block); }
 
-void decode_f32_ref(const DecodeBlock& block) noexcept { decode<float>(block); }
-void decode_f16_ref(const DecodeBlock& block) noexcept { decode<std::uint16_t>(block); }
-void decode_q8_0_ref(const DecodeBlock& block) noexcept { decode<quant::BlockQ8_0>(block); }
+void decode_f32_ref(const DecodeRun& run) noexcept { decode<float>(run); }
+void decode_f16_ref(const DecodeRun& run) noexcept { decode<std::uint16_t>(run); }
+void decode_q8_0_ref(const DecodeRun& run) noexcept { decode<quant::BlockQ8_0>(run); }
 
 void merge_decoded_ref(const DecodeMerge& head) noexcept {
   const std::int64_t width = padded_dim(head.dim);

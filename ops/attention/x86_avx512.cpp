@@ -11,15 +11,9 @@ void attention_f32_x86_avx512(const AttentionBlock& block) noexcept { attend<Row
 void attention_f16_x86_avx512(const AttentionBlock& block) noexcept { attend<RowF16>(block); }
 void attention_q8_0_x86_avx512(const AttentionBlock& block) noexcept { attend<RowQ8_0>(block); }
 
-void decode_f32_x86_avx512(const DecodeBlock& block) noexcept {
-  decode<FloatProducts<Widened<RowF32>>>(block);
-}
-void decode_f16_x86_avx512(const DecodeBlock& block) noexcept {
-  decode<FloatProducts<Widened<RowF16>>>(block);
-}
-void decode_q8_0_x86_avx512(const DecodeBlock& block) noexcept {
-  decode<FloatProducts<Widened<RowQ8_0>>>(block);
-}
+void decode_f32_x86_avx512(const DecodeRun& run) noexcept { decode<FloatProducts<Widened<RowF32>>>(run); }
+void decode_f16_x86_avx512(const DecodeRun& run) noexcept { decode<FloatProducts<Widened<RowF16>>>(run); }
+void decode_q8_0_x86_avx512(const DecodeRun& run) noexcept { decode<FloatProducts<Widened<RowQ8_0>>>(run); }
 void merge_decoded_x86_avx512(const DecodeMerge& head) noexcept { merge_blocks(head); }
 
 }  // namespace tessera::ops

@@ -6,6 +6,6 @@
 
 namespace tessera::ops {
 
-void decode_q8_0_x86_avx512vnni(const DecodeBlock& block) noexcept { decode<CodeProducts>(block); }
+void decode_q8_0_x86_avx512vnni(const DecodeRun& run) noexcept { decode<CodeProducts>(run); }
 
 }  // namespace tessera::ops

@@ -36,6 +36,22 @@ struct F32 {
   }
   void store(float* p) const { _mm256_storeu_ps(p, v); }
   void store_n(float* p, std::int64_t n) const { _mm256_maskstore_ps(p, mask(n), v); }
+  // Lanes in 1, 2 or 4 parts of the same size, part i to p + i * stride.
+  template <int kParts>
+  void store_parts(float* p, std::int64_t stride) const {
+    if constexpr (kParts == 1) return store(p);
+    const __m128 low = _mm256_castps256_ps128(v), high = _mm256_extractf128_ps(v, 1);
+    if constexpr (kParts == 2) {
+      _mm_storeu_ps(p, low);
+      _mm_storeu_ps(p + stride, high);
+    }
+    if constexpr (kParts == 4) {
+      _mm_storel_pi(reinterpret_cast<__m64*>(p), low);
+      _mm_storeh_pi(reinterpret_cast<__m64*>(p + stride), low);
+      _mm_storel_pi(reinterpret_cast<__m64*>(p + 2 * stride), high);
+      _mm_storeh_pi(reinterpret_cast<__m64*>(p + 3 * stride), high);
+    }
+  }
   void store_f16(std::uint16_t* p) const {
     _mm_storeu_si128(reinterpret_cast<__m128i*>(p), _mm256_cvtps_ph(v, _MM_FROUND_TO_NEAREST_INT));
   }

@@ -30,6 +30,20 @@ struct F32 {
   }
   void store(float* p) const { _mm512_storeu_ps(p, v); }
   void store_n(float* p, std::int64_t n) const { _mm512_mask_storeu_ps(p, mask(n), v); }
+  template <int kParts>
+  void store_parts(float* p, std::int64_t stride) const {
+    if constexpr (kParts == 1) return store(p);
+    if constexpr (kParts == 2) {
+      _mm256_storeu_ps(p, _mm512_castps512_ps256(v));
+      _mm256_storeu_ps(p + stride, _mm512_extractf32x8_ps(v, 1));
+    }
+    if constexpr (kParts == 4) {
+      _mm_storeu_ps(p, _mm512_castps512_ps128(v));
+      _mm_storeu_ps(p + stride, _mm512_extractf32x4_ps(v, 1));
+      _mm_storeu_ps(p + 2 * stride, _mm512_extractf32x4_ps(v, 2));
+      _mm_storeu_ps(p + 3 * stride, _mm512_extractf32x4_ps(v, 3));
+    }
+  }
   void store_f16(std::uint16_t* p) const {
     _mm256_storeu_si256(reinterpret_cast<__m256i*>(p), _mm512_cvtps_ph(v, _MM_FROUND_TO_NEAREST_INT));
   }

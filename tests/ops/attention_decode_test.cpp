@@ -6,7 +6,7 @@
 namespace tessera::testing {
 namespace {
 
-constexpr std::int64_t kDepths[] = {0, 1, 15, 16, 17, 255, 256, 257, 1000};
+constexpr std::int64_t kDepths[] = {0, 1, 15, 16, 17, 255, 256, 257, 1000, 1300};
 
 std::string place(const Cpu& cpu, const AttentionCase& x, std::int64_t past, DType type) {
   return std::string(name(cpu.best())) + " " + std::string(info(type).name) + " d " + std::to_string(x.dim) +

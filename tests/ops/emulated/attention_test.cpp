@@ -148,41 +148,47 @@ TEST(EmulatedAttention, OfBlocksKeepsNaNFromRowsThatDoNotSeeIt) {
   }
 }
 
-// One block of keys, divided by its sum of weights here.
+// One run of keys, whose blocks are merged here.
 std::vector<float> run_decode(const emulated::AttentionKernel& kernel, const AttentionCase& x) {
   const DType type = cache_of(kernel);
   const auto k = encoded(x.k, type), v = encoded(x.v, type);
-  const std::int64_t stride = ops::decode_partial_floats(x.dim);
+  const std::int64_t blocks = (x.cache + ops::kDecodeKeys - 1) / ops::kDecodeKeys;
+  const std::int64_t block_stride = ops::decode_partial_floats(x.dim), stride = blocks * block_stride;
   std::vector<float> partial(static_cast<std::size_t>(x.heads * stride), NAN), y;
   const Workspace workspace(ops::decode_workspace_floats(x.dim));
-  const ops::DecodeBlock block{.q = x.q.data(),
-                               .k = reinterpret_cast<const std::byte*>(k.data()),
-                               .v = reinterpret_cast<const std::byte*>(v.data()),
-                               .q_head_stride = x.dim,
-                               .k_stride = dense_bytes(type, {x.dim}),
-                               .v_stride = dense_bytes(type, {x.dim}),
-                               .heads = x.heads,
-                               .keys = x.cache,
-                               .dim = x.dim,
-                               .scale = x.scale,
-                               .partial = partial.data(),
-                               .partial_stride = stride,
-                               .workspace = workspace.floats()};
-  kernel.run(&block);
+  const ops::DecodeRun decode{.q = x.q.data(),
+                              .k = reinterpret_cast<const std::byte*>(k.data()),
+                              .v = reinterpret_cast<const std::byte*>(v.data()),
+                              .q_head_stride = x.dim,
+                              .k_stride = dense_bytes(type, {x.dim}),
+                              .v_stride = dense_bytes(type, {x.dim}),
+                              .heads = x.heads,
+                              .keys = x.cache,
+                              .dim = x.dim,
+                              .scale = x.scale,
+                              .partial = partial.data(),
+                              .partial_stride = stride,
+                              .workspace = workspace.floats()};
+  kernel.run(&decode);
+  std::vector<float> factors(static_cast<std::size_t>(blocks));
   for (std::int64_t head = 0; head < x.heads; ++head) {
-    const float* of_head = partial.data() + head * stride;
-    const float sum = of_head[ops::padded_dim(x.dim) + 1];
-    for (std::int64_t i = 0; i < x.dim; ++i) y.push_back(of_head[i] / sum);
+    y.resize(y.size() + static_cast<std::size_t>(x.dim));
+    ops::merge_decoded_ref({.partials = partial.data() + head * stride,
+                            .stride = block_stride,
+                            .blocks = blocks,
+                            .dim = x.dim,
+                            .y = y.data() + head * x.dim,
+                            .factors = factors.data()});
   }
   return y;
 }
 
 TEST(EmulatedAttention, OfOnePositionMatchesDoubleForEveryTail) {
-  for (const emulated::AttentionKernel& kernel : kernels("DecodeBlock")) {
+  for (const emulated::AttentionKernel& kernel : kernels("DecodeRun")) {
     const DType type = cache_of(kernel);
     for (const std::int64_t dim : {1, 32, 33, 64, 72, 96, 128, 256}) {
       if (dim % info(type).block_elems != 0) continue;
-      for (const std::int64_t keys : {1, 2, 15, 16, 17, 31, 33, 100, 255, 256}) {
+      for (const std::int64_t keys : {1, 2, 15, 16, 17, 31, 33, 100, 255, 256, 257, 1024}) {
         const AttentionCase x(1, 7, 1, dim, keys);
         SCOPED_TRACE(place(kernel, x, keys - 1));
         expect_within(run_decode(kernel, x), expected_causal(stored(x, type), keys - 1),
