@@ -32,7 +32,7 @@ OpRow causal(DType cache, std::int64_t rows, std::int64_t past) {
 }  // namespace
 
 void add_attention_rows(const Setup& setup) {
-  for (const DType cache : {DType::kF16, DType::kQ8_0, DType::kF32}) {
+  for (const DType cache : {DType::kBF16, DType::kF16, DType::kQ8_0, DType::kF32}) {
     const std::string type(info(cache).name);
     for (const std::int64_t rows : {512, 2048}) {
       OpRow prefill = causal(cache, rows, 0);

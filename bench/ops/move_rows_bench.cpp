@@ -26,7 +26,7 @@ void add_move_rows(const Setup& setup) {
                     const TensorView rows = o.normal(DType::kF32, {256, 2560});
                     return ops::scatter_add_rows(g, x, rows, o.indices({256}, 512));
                   }});
-  for (const DType dtype : {DType::kF16, DType::kQ8_0, DType::kF32}) {
+  for (const DType dtype : {DType::kBF16, DType::kF16, DType::kQ8_0, DType::kF32}) {
     add_row(setup, {.name = "append_rows/" + std::string(info(dtype).name) + "/512x8x128",
                     .build = [=](Graph& g, Operands& o) {
                       const TensorView cache = o.normal(dtype, {4096, 8, 128});

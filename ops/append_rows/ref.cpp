@@ -19,6 +19,13 @@ void append_rows_f16_ref(const float* x, std::int64_t n, std::byte* y) noexcept 
   }
 }
 
+void append_rows_bf16_ref(const float* x, std::int64_t n, std::byte* y) noexcept {
+  for (std::int64_t i = 0; i < n; ++i, y += 2) {
+    const std::uint16_t half = quant::f32_to_bf16(x[i]);
+    std::memcpy(y, &half, sizeof half);
+  }
+}
+
 void append_rows_q8_0_ref(const float* x, std::int64_t n, std::byte* y) noexcept {
   using Block = quant::BlockQ8_0;
   for (std::int64_t i = 0; i < n; i += Block::kElems, y += sizeof(Block)) {

@@ -38,10 +38,9 @@ struct PairsOf {
   }
   // Beside the last of an odd number of keys stands zero.
   static Pairs value(const DecodeBlock& block, std::int64_t s, std::int64_t i) {
-    const std::byte* row = block.v + s * block.v_stride;
-    const F32 first = Row{row}.load(i, block.dim - i);
-    const bool alone = s + 1 == block.keys;
-    return Pairs::interleaved(first, alone ? F32::zero() : Row{row + block.v_stride}.load(i, block.dim - i));
+    const Row row{block.v + s * block.v_stride};
+    if (s + 1 == block.keys) return Pairs::interleaved(row.load(i, block.dim - i), F32::zero());
+    return load_both(row, Row{row.row + block.v_stride}, i, block.dim);
   }
   static F32 add(Pairs a, Pairs b, F32 sum) { return Pairs::dot(a, b, sum); }
 };

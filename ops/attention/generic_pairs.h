@@ -50,6 +50,20 @@ inline Pairs load_pairs(const Row& row, std::int64_t i, std::int64_t dim) {
   return Pairs::rounded(low, dim - i > kLanes ? row.load(i + kLanes, dim - i - kLanes) : F32::zero());
 }
 
+inline Pairs load_pairs(const RowBf16& row, std::int64_t i, std::int64_t dim) {
+  return dim - i >= 2 * kLanes ? Pairs::load(row.at(i)) : load_pairs<RowBf16>(row, i, dim);
+}
+
+// kLanes elements from i on of two rows of dim, zero beyond it, beside each other.
+template <typename Row>
+inline Pairs load_both(const Row& first, const Row& second, std::int64_t i, std::int64_t dim) {
+  return Pairs::interleaved(first.load(i, dim - i), second.load(i, dim - i));
+}
+inline Pairs load_both(const RowBf16& first, const RowBf16& second, std::int64_t i, std::int64_t dim) {
+  if (dim - i < kLanes) return load_both<RowBf16>(first, second, i, dim);
+  return Pairs::interleaved(first.at(i), second.at(i));
+}
+
 inline void begin_pair_rows(const AttentionBlock& block, const PairSpace& w) {
   struct Scaled {
     RowF32 row;
@@ -96,8 +110,7 @@ inline void load_pair_values(const AttentionBlock& block, const PairSpace& w, st
   for (std::int64_t s = 0; s < count; s += 2) {
     const Row even{v + s * block.v_stride}, odd{v + smaller(s + 1, count - 1) * block.v_stride};
     for (std::int64_t i = 0; i < block.dim; i += kLanes) {
-      const Pairs values = Pairs::interleaved(even.load(i, block.dim - i), odd.load(i, block.dim - i));
-      values.bits().store(w.v + s / 2 * w.width + i);
+      load_both(even, odd, i, block.dim).bits().store(w.v + s / 2 * w.width + i);
     }
   }
 }

@@ -54,6 +54,14 @@ struct RowF16 {
     return n >= kLanes ? F32::load_f16(p) : F32::load_f16_n(p, n);
   }
 };
+struct RowBf16 {
+  const std::byte* row;
+  static std::int64_t bytes(std::int64_t dim) { return 2 * dim; }
+  const std::uint16_t* at(std::int64_t i) const { return reinterpret_cast<const std::uint16_t*>(row) + i; }
+  F32 load(std::int64_t i, std::int64_t n) const {
+    return n >= kLanes ? F32::load_bf16(at(i)) : F32::load_bf16_n(at(i), n);
+  }
+};
 // A scale of 11 bits times a code of 8 is exact.
 struct RowQ8_0 {
   static constexpr std::int64_t kElems = 32, kBytes = 34;

@@ -10,7 +10,14 @@ namespace tessera::ops {
 namespace {
 
 double element(const float* row, std::int64_t i) { return row[i]; }
-double element(const std::uint16_t* row, std::int64_t i) { return quant::f16_to_f32(row[i]); }
+struct F16 {
+  std::uint16_t bits;
+};
+struct Bf16 {
+  std::uint16_t bits;
+};
+double element(const F16* row, std::int64_t i) { return quant::f16_to_f32(row[i].bits); }
+double element(const Bf16* row, std::int64_t i) { return quant::bf16_to_f32(row[i].bits); }
 double element(const quant::BlockQ8_0* row, std::int64_t i) {
   const quant::BlockQ8_0& block = row[i / quant::BlockQ8_0::kElems];
   return double{quant::f16_to_f32(block.d)} * block.qs[i % quant::BlockQ8_0::kElems];
@@ -90,11 +97,13 @@ void decode(const DecodeRun& run) {
 }  // namespace
 
 void attention_f32_ref(const AttentionBlock& block) noexcept { attend<float>(block); }
-void attention_f16_ref(const AttentionBlock& block) noexcept { attend<std::uint16_t>(block); }
+void attention_f16_ref(const AttentionBlock& block) noexcept { attend<F16>(block); }
+void attention_bf16_ref(const AttentionBlock& block) noexcept { attend<Bf16>(block); }
 void attention_q8_0_ref(const AttentionBlock& block) noexcept { attend<quant::BlockQ8_0>(block); }
 
 void decode_f32_ref(const DecodeRun& run) noexcept { decode<float>(run); }
-void decode_f16_ref(const DecodeRun& run) noexcept { decode<std::uint16_t>(run); }
+void decode_f16_ref(const DecodeRun& run) noexcept { decode<F16>(run); }
+void decode_bf16_ref(const DecodeRun& run) noexcept { decode<Bf16>(run); }
 void decode_q8_0_ref(const DecodeRun& run) noexcept { decode<quant::BlockQ8_0>(run); }
 
 void merge_decoded_ref(const DecodeMerge& head) noexcept {

@@ -18,12 +18,16 @@ struct Pairs {
   }
   // Pairs of the elements of a lane, rounded.
   static Pairs interleaved(F32 first, F32 second) {
-    const __m512i halves = reinterpret_cast<__m512i>(_mm512_cvtne2ps_pbh(second.v, first.v));
-    const __m512i lanes = _mm512_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15);
-    const __m512i order =
-        _mm512_or_si512(_mm512_slli_epi32(_mm512_add_epi32(lanes, _mm512_set1_epi32(16)), 16), lanes);
-    return {_mm512_permutexvar_epi16(order, halves)};
+    return interleaved(reinterpret_cast<__m512i>(_mm512_cvtne2ps_pbh(second.v, first.v)));
   }
+  // The same of 16 bf16 each.
+  static Pairs interleaved(const std::uint16_t* first, const std::uint16_t* second) {
+    const __m256i low = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(first));
+    const __m256i high = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(second));
+    return interleaved(_mm512_inserti64x4(_mm512_castsi256_si512(low), high, 1));
+  }
+  // 32 bf16: pairs of neighbours.
+  static Pairs load(const std::uint16_t* p) { return {_mm512_loadu_si512(p)}; }
   void store(std::uint8_t* p) const { _mm512_storeu_si512(p, v); }
   // The bits of a pair as one f32, and back.
   F32 bits() const { return {_mm512_castsi512_ps(v)}; }
@@ -36,6 +40,15 @@ struct Pairs {
     asm("" : "+v"(a.v), "+v"(b.v));
 #endif
     return {_mm512_dpbf16_ps(sum.v, reinterpret_cast<__m512bh>(a.v), reinterpret_cast<__m512bh>(b.v))};
+  }
+
+ private:
+  // Pairs of elements i and 16 + i.
+  static Pairs interleaved(__m512i halves) {
+    const __m512i lanes = _mm512_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15);
+    const __m512i order =
+        _mm512_or_si512(_mm512_slli_epi32(_mm512_add_epi32(lanes, _mm512_set1_epi32(16)), 16), lanes);
+    return {_mm512_permutexvar_epi16(order, halves)};
   }
 };
 

@@ -25,15 +25,12 @@ struct F32 {
     return {_mm256_cvtph_ps(_mm_loadu_si128(reinterpret_cast<const __m128i*>(p)))};
   }
   // As load_n.
-  static F32 load_f16_n(const std::uint16_t* p, std::int64_t n) {
-    std::uint16_t part[kLanes] = {};
-    for (std::int64_t i = 0; i < n; ++i) part[i] = p[i];
-    return load_f16(part);
-  }
+  static F32 load_f16_n(const std::uint16_t* p, std::int64_t n) { return load_f16(Halves(p, n).data); }
   static F32 load_bf16(const std::uint16_t* p) {
     const __m128i h = _mm_loadu_si128(reinterpret_cast<const __m128i*>(p));
     return {_mm256_castsi256_ps(_mm256_slli_epi32(_mm256_cvtepu16_epi32(h), 16))};
   }
+  static F32 load_bf16_n(const std::uint16_t* p, std::int64_t n) { return load_bf16(Halves(p, n).data); }
   void store(float* p) const { _mm256_storeu_ps(p, v); }
   void store_n(float* p, std::int64_t n) const { _mm256_maskstore_ps(p, mask(n), v); }
   // Lanes in 1, 2 or 4 parts of the same size, part i to p + i * stride.
@@ -137,6 +134,13 @@ struct F32 {
   }
 
  private:
+  // The first n, then zeros.
+  struct Halves {
+    std::uint16_t data[kLanes] = {};
+    Halves(const std::uint16_t* p, std::int64_t n) {
+      for (std::int64_t i = 0; i < n; ++i) data[i] = p[i];
+    }
+  };
   static __m256i mask(std::int64_t n) {
     return _mm256_cmpgt_epi32(_mm256_set1_epi32(static_cast<int>(n)),
                               _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7));

@@ -28,6 +28,10 @@ struct F32 {
     const __m256i h = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(p));
     return {_mm512_castsi512_ps(_mm512_slli_epi32(_mm512_cvtepu16_epi32(h), 16))};
   }
+  static F32 load_bf16_n(const std::uint16_t* p, std::int64_t n) {
+    const __m256i h = _mm256_maskz_loadu_epi16(mask(n), p);
+    return {_mm512_castsi512_ps(_mm512_slli_epi32(_mm512_cvtepu16_epi32(h), 16))};
+  }
   void store(float* p) const { _mm512_storeu_ps(p, v); }
   void store_n(float* p, std::int64_t n) const { _mm512_mask_storeu_ps(p, mask(n), v); }
   template <int kParts>

@@ -1,3 +1,4 @@
+#include <bit>
 #include <cstring>
 
 #include "quant/half.h"
@@ -10,14 +11,15 @@ namespace {
 
 constexpr std::uint16_t kUntouched = 0x1234;
 
-// The f16 cache of `rows` rows [rows, 2, 3] after values were appended behind `past` rows.
-std::vector<std::uint16_t> appended(const std::vector<float>& values, std::int32_t past, std::int64_t rows) {
+// The f16 or bf16 cache of `rows` rows [rows, 2, 3] after values were appended behind `past` rows.
+std::vector<std::uint16_t> appended(const std::vector<float>& values, std::int32_t past, std::int64_t rows,
+                                    DType type = DType::kF16) {
   std::vector<std::uint16_t> cache(static_cast<std::size_t>(rows) * 6, kUntouched);
   const std::vector<std::int32_t> at{past};
   const auto count = static_cast<std::int64_t>(values.size()) / 6;
   const auto out = run<std::uint16_t>([&](Graph& g) {
-    return ops::append_rows(g, TensorView(DType::kF16, {rows, 2, 3}, cache.data()),
-                            view(values, {count, 2, 3}), view(at, {1}));
+    return ops::append_rows(g, TensorView(type, {rows, 2, 3}, cache.data()), view(values, {count, 2, 3}),
+                            view(at, {1}));
   });
   EXPECT_EQ(out, cache) << "the value is the cache itself";
   return cache;
@@ -64,6 +66,17 @@ TEST(AppendRows, RoundsToTheNearestEvenHalf) {
   EXPECT_TRUE(std::isnan(quant::f16_to_f32(special[0])));
   EXPECT_EQ(std::vector<std::uint16_t>(special.begin() + 1, special.end()),
             (std::vector<std::uint16_t>{0x7C00, 0xFC00, 0x0400, 0x0200, 0x0000}));
+}
+
+TEST(AppendRows, RoundsToTheNearestEvenBf16) {
+  // The upper half of IEEE 754 binary32: 1 has steps of 2^-7.
+  const std::vector<float> values{1.0f,        1 + 0x1p-8f, 1 + 3 * 0x1p-8f, -2.5f,     0x1.FEFFFEp127f,
+                                  0x1.FFp127f, -INFINITY,   0x1p-126f,       0x1p-133f, -0.0f,
+                                  0x1p-134f,   0x3p-134f};
+  EXPECT_EQ(appended(values, 0, 2, DType::kBF16),
+            (std::vector<std::uint16_t>{0x3F80, 0x3F80, 0x3F82, 0xC020, 0x7F7F, 0x7F80,  //
+                                        0xFF80, 0x0080, 0x0001, 0x8000, 0x0000, 0x0002}));
+  EXPECT_TRUE(std::isnan(quant::bf16_to_f32(appended({NAN, 1, 1, 1, 1, 1}, 0, 1, DType::kBF16)[0])));
 }
 
 TEST(AppendRows, WritesBlocks) {
@@ -114,7 +127,13 @@ TEST(AppendRows, WritesTheSameBytesOnEveryLevel) {
           << x.size();
     }
   };
-  for (std::int64_t n = 1; n <= 33; ++n) expect_same(DType::kF16, random_floats(n, 1, 1000.0f));
+  for (std::int64_t n = 1; n <= 33; ++n) {
+    expect_same(DType::kF16, random_floats(n, 1, 1000.0f));
+    expect_same(DType::kBF16, random_floats(n, 1, 1000.0f));
+  }
+  expect_same(DType::kBF16,
+              {1 + 0x1p-8f, 1 + 3 * 0x1p-8f, 0x1.FFp127f, INFINITY, -INFINITY, 0x1p-134f, -0x1p-149f,
+               std::bit_cast<float>(0x7F800001u), std::bit_cast<float>(0xFFFFFFFFu)});
   for (const float scale : {1e-38f, 1e-30f, 1e-3f, 1.0f, 1e4f, 1e38f}) {
     expect_same(DType::kQ8_0, random_floats(8 * 32, 2, scale));
   }
@@ -196,12 +215,14 @@ TEST(AppendRows, RefusesOperandsThatDoNotFit) {
     return "nothing thrown";
   };
   const TensorView good = view(cache, {4, 2, 3}), at = view(past, {1});
-  EXPECT_EQ(message({DType::kBF16, {4, 2, 3}, cache.data()}, good, at),
-            "append_rows: cache is bf16[4, 2, 3], expected f32, f16 or q8_0 [C, G, d], for q8_0 with d a "
-            "multiple of 32");
-  EXPECT_EQ(message({DType::kQ8_0, {4, 2, 3}, cache.data()}, good, at),
-            "append_rows: cache is q8_0[4, 2, 3], expected f32, f16 or q8_0 [C, G, d], for q8_0 with d a "
-            "multiple of 32");
+  EXPECT_EQ(
+      message({DType::kI32, {4, 2, 3}, cache.data()}, good, at),
+      "append_rows: cache is i32[4, 2, 3], expected f32, f16, bf16 or q8_0 [C, G, d], for q8_0 with d a "
+      "multiple of 32");
+  EXPECT_EQ(
+      message({DType::kQ8_0, {4, 2, 3}, cache.data()}, good, at),
+      "append_rows: cache is q8_0[4, 2, 3], expected f32, f16, bf16 or q8_0 [C, G, d], for q8_0 with d a "
+      "multiple of 32");
   EXPECT_EQ(message(good, view(rows, {2, 3, 3}), at),
             "append_rows: rows is f32[2, 3, 3], cache is f32[4, 2, 3]");
   EXPECT_EQ(message(good, good, view(rows, {18})), "append_rows: past is f32[18], expected i32[1]");

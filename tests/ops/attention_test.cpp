@@ -7,16 +7,15 @@ TEST(CausalAttention, MatchesDoubleForEveryTailAndCacheType) {
   for (const std::int64_t dim : {40, 64, 72, 80, 128}) {
     for (const std::int64_t tokens : {1, 2, 5, 17, 64, 65, 130}) {
       for (const std::int64_t past : {0, 1, 63, 64, 65, 200}) {
-        AttentionCase x(tokens, 4, 2, dim, past + tokens + 3);
-        const Expected wide = expected_causal(x, past);
-        const Expected narrow = expected_causal(stored(x, DType::kF16), past);
-        for (const Cpu& cpu : cpus()) {
-          SCOPED_TRACE(std::string(name(cpu.best())) + " d " + std::to_string(dim) + " T " +
-                       std::to_string(tokens) + " past " + std::to_string(past));
-          expect_within(run_causal(x, past, DType::kF32, cpu), wide,
-                        causal_rounding(cpu, tokens, DType::kF32));
-          expect_within(run_causal(x, past, DType::kF16, cpu), narrow,
-                        causal_rounding(cpu, tokens, DType::kF16));
+        const AttentionCase x(tokens, 4, 2, dim, past + tokens + 3);
+        for (const DType type : {DType::kF32, DType::kF16, DType::kBF16}) {
+          const Expected expected = expected_causal(stored(x, type), past);
+          for (const Cpu& cpu : cpus()) {
+            SCOPED_TRACE(std::string(name(cpu.best())) + " " + std::string(info(type).name) + " d " +
+                         std::to_string(dim) + " T " + std::to_string(tokens) + " past " +
+                         std::to_string(past));
+            expect_within(run_causal(x, past, type, cpu), expected, causal_rounding(cpu, tokens, type));
+          }
         }
       }
     }
@@ -63,7 +62,7 @@ TEST(CausalAttention, ServesAnyGroupAndHeadWidth) {
   for (const Heads& h :
        {Heads{1, 1, 1}, {3, 1, 7}, {6, 6, 16}, {16, 2, 33}, {5, 5, 256}, {130, 1, 24}, {300, 2, 9}}) {
     AttentionCase x(9, h.heads, h.kv_heads, h.dim, 80);
-    for (const DType type : {DType::kF32, DType::kF16}) {
+    for (const DType type : {DType::kF32, DType::kF16, DType::kBF16}) {
       const Expected expected = expected_causal(stored(x, type), 60);
       for (const Cpu& cpu : cpus()) {
         SCOPED_TRACE(std::string(name(cpu.best())) + " H " + std::to_string(h.heads));
@@ -77,7 +76,7 @@ TEST(CausalAttention, SurvivesHugeScores) {
   AttentionCase x(70, 2, 1, 64, 200);
   for (float& value : x.q) value *= 100;
   for (float& value : x.k) value *= 100;
-  for (const DType type : {DType::kF32, DType::kF16}) {
+  for (const DType type : {DType::kF32, DType::kF16, DType::kBF16}) {
     const Expected expected = expected_causal(stored(x, type), 130);
     for (const Cpu& cpu : cpus()) {
       SCOPED_TRACE(name(cpu.best()));
@@ -109,7 +108,7 @@ TEST(CausalAttention, FindsMaximaFarBelowZero) {
   AttentionCase x(75, 2, 1, 64, 80);
   for (float& value : x.q) value = 1 + value / 100;
   for (float& value : x.k) value -= 30;  // scores about -240, some units apart
-  for (const DType type : {DType::kF32, DType::kF16}) {
+  for (const DType type : {DType::kF32, DType::kF16, DType::kBF16}) {
     const Expected expected = expected_causal(stored(x, type), 3);
     for (const Cpu& cpu : cpus()) {
       SCOPED_TRACE(name(cpu.best()));
@@ -121,7 +120,7 @@ TEST(CausalAttention, FindsMaximaFarBelowZero) {
 TEST(CausalAttention, AveragesWhereAllScoresAreEqual) {
   AttentionCase x(66, 4, 2, 80, 66);
   std::fill(x.q.begin(), x.q.end(), 0.0f);
-  for (const DType type : {DType::kF32, DType::kF16}) {
+  for (const DType type : {DType::kF32, DType::kF16, DType::kBF16}) {
     const Expected expected = expected_causal(stored(x, type), 0);
     for (const Cpu& cpu : cpus())
       expect_within(run_causal(x, 0, type, cpu), expected, block_rounding(cpu, type));
@@ -142,7 +141,7 @@ TEST(CausalAttention, GivesZerosToRowsThatSeeNothing) {
 TEST(CausalAttention, PropagatesNaNToTheRowsThatSeeIt) {
   for (const std::int64_t bad : {0, 20, 71, 99}) {
     for (const int operand : {0, 1, 2}) {
-      for (const DType type : {DType::kF32, DType::kF16}) {
+      for (const DType type : {DType::kF32, DType::kF16, DType::kBF16}) {
         AttentionCase x(100, 4, 2, 72, 100);
         const AttentionCase good = x;
         // Element 5 of query head 2, or of key/value head 1.
@@ -207,7 +206,7 @@ TEST(CausalAttention, TakesAStridedCache) {
     both.insert(both.end(), x.v.begin() + s * 128, x.v.begin() + s * 128 + 128);
   }
   const std::vector<std::int32_t> past{64};
-  for (const DType type : {DType::kF32, DType::kF16, DType::kQ8_0}) {
+  for (const DType type : {DType::kF32, DType::kF16, DType::kBF16, DType::kQ8_0}) {
     const auto bytes = encoded(both, type);
     for (const Cpu& cpu : cpus()) {
       const auto y = run(
@@ -226,7 +225,7 @@ TEST(CausalAttention, RefusesOperandsThatDoNotFit) {
   const std::vector<float> q(2 * 6 * 8), wide(2 * 300), k(4 * 2 * 8), other(4 * 3 * 8);
   const std::vector<std::int32_t> past{0}, two{0, 0};
   const std::string types =
-      "expected f32, f16 or q8_0 [C, G, d], for q8_0 with d a multiple of 32, and H a multiple of G";
+      "expected f32, f16, bf16 or q8_0 [C, G, d], for q8_0 with d a multiple of 32, and H a multiple of G";
   const auto attention = [&](const TensorView& qs, const TensorView& ks, const TensorView& vs,
                              const TensorView& at) {
     return refusal([&](Graph& g) { ops::causal_attention(g, qs, ks, vs, at, 1); });
@@ -238,8 +237,8 @@ TEST(CausalAttention, RefusesOperandsThatDoNotFit) {
             "causal_attention: q is f32[2, 1, 300], expected f32[T, H, d] with d from 1 to 256");
   EXPECT_EQ(attention(queries, view(k, {2, 4, 8}), keys, at),
             "causal_attention: k is f32[2, 4, 8], q is f32[2, 6, 8], " + types);
-  EXPECT_EQ(attention(queries, {DType::kBF16, {4, 2, 8}, k.data()}, keys, at),
-            "causal_attention: k is bf16[4, 2, 8], q is f32[2, 6, 8], " + types);
+  EXPECT_EQ(attention(queries, {DType::kI32, {4, 2, 8}, k.data()}, keys, at),
+            "causal_attention: k is i32[4, 2, 8], q is f32[2, 6, 8], " + types);
   EXPECT_EQ(attention(queries, {DType::kQ8_0, {4, 2, 8}, k.data()}, keys, at),
             "causal_attention: k is q8_0[4, 2, 8], q is f32[2, 6, 8], " + types);
   EXPECT_EQ(attention(queries, {DType::kF16, {4, 2, 8}, k.data()}, keys, at),

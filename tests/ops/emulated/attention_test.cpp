@@ -24,7 +24,8 @@ std::vector<emulated::AttentionKernel> kernels(std::string_view work) {
 }
 
 DType cache_of(const emulated::AttentionKernel& kernel) {
-  return std::string_view(kernel.cache) == "kF16" ? DType::kF16 : DType::kQ8_0;
+  const std::string_view cache = kernel.cache;
+  return cache == "kF16" ? DType::kF16 : cache == "kBF16" ? DType::kBF16 : DType::kQ8_0;
 }
 
 TEST(EmulatedAttention, PrintsWhatIsEmulated) { print_emulated("attention", emulated::attention_kernels()); }
@@ -136,9 +137,12 @@ TEST(EmulatedAttention, OfBlocksKeepsNaNFromRowsThatDoNotSeeIt) {
       for (const bool in_key : {true, false}) {
         SCOPED_TRACE(std::string(kernel.name) + " at " + std::to_string(bad));
         auto k = encoded(x.k, type), v = encoded(x.v, type);
-        (in_key ? k : v)[static_cast<std::size_t>(bad) * row + 1] = 0x7E;  // an element, or a block's scale
+        // An element, or a block's scale.
+        std::uint8_t* element = &(in_key ? k : v)[static_cast<std::size_t>(bad) * row];
+        element[0] = 0xFF;
+        element[1] = 0x7F;
         const auto y = run_block(kernel, x, kPast, k, v);
-        const std::size_t hit_dims = in_key ? 64 : type == DType::kF16 ? 1 : 32;
+        const std::size_t hit_dims = in_key ? 64 : type == DType::kQ8_0 ? 32 : 1;
         for (std::size_t i = 0; i < y.size(); ++i) {
           const bool sees = kPast + static_cast<std::int64_t>(i / (kHeads * kDim)) >= bad;
           ASSERT_EQ(std::isnan(y[i]), sees && i % kDim < hit_dims) << i;
@@ -192,7 +196,7 @@ TEST(EmulatedAttention, OfOnePositionMatchesDoubleForEveryTail) {
         const AttentionCase x(1, 7, 1, dim, keys);
         SCOPED_TRACE(place(kernel, x, keys - 1));
         expect_within(run_decode(kernel, x), expected_causal(stored(x, type), keys - 1),
-                      type == DType::kF16 ? bf16_rounding() : code_rounding());
+                      type == DType::kQ8_0 ? code_rounding() : bf16_rounding());
       }
     }
   }
