@@ -32,7 +32,8 @@ struct ImageSize {
 
 struct Options {
   std::string path, mmproj, synthetic, write, type, format = "md";
-  std::string cache_type_k = "f16", cache_type_v;  // cache_type_v: empty or the same
+  std::string cache_type_k,
+      cache_type_v;  // empty, or both the same
   DType cache_dtype = DType::kF16;
   std::int64_t prompt = 512, generate = 64;
   std::vector<std::int64_t> depths;
@@ -151,8 +152,8 @@ class Tests {
         threads_(threads),
         session_(model_, {.threads = threads,
                           .context = options.context(),
-                          .cache_dtype = options.cache_dtype,
-                          .cpu = cpu}) {}
+                          .cpu = cpu,
+                          .cache_dtype = options.cache_dtype}) {}
 
   std::vector<ReportRow> run() {
     if (options_.prompt) prompt();
@@ -382,8 +383,10 @@ void add_model_flags(CLI::App& app, Options& options) {
                  "measure nothing: write the synthetic model (bf16, f16 or f32) as a Hugging Face folder")
       ->type_name("DIR")
       ->needs(synthetic);
-  app.add_option("--cache-type-k", options.cache_type_k, "(also -ctk) type of the KV cache: f16, q8_0 or f32")
-      ->capture_default_str();
+  app.add_option(
+      "--cache-type-k", options.cache_type_k,
+      "(also -ctk) type of the KV cache: f16, bf16, q8_0 or f32 [bf16 where attention multiplies it, "
+      "else f16]");
   app.add_option("--cache-type-v", options.cache_type_v, "(also -ctv) the same as -ctk");
 }
 
@@ -421,11 +424,12 @@ std::vector<std::string> arguments(int argc, char** argv) {
 }
 
 DType cache_dtype(const Options& options) {
-  const auto dtype = dtype_from_name(options.cache_type_k);
-  if (dtype != DType::kF16 && dtype != DType::kQ8_0 && dtype != DType::kF32)
-    usage_error("-ctk", options.cache_type_k, "f16, q8_0 or f32");
-  if (!options.cache_type_v.empty() && options.cache_type_v != options.cache_type_k)
-    usage_error("-ctv", options.cache_type_v, options.cache_type_k + " as -ctk");
+  const std::string &k = options.cache_type_k, &v = options.cache_type_v, &name = k.empty() ? v : k;
+  const auto dtype =
+      name.empty() ? qwen3vl::default_cache_dtype(Cpu::from_environment()) : dtype_from_name(name);
+  if (dtype != DType::kF16 && dtype != DType::kBF16 && dtype != DType::kQ8_0 && dtype != DType::kF32)
+    usage_error(k.empty() ? "-ctv" : "-ctk", name, "f16, bf16, q8_0 or f32");
+  if (!v.empty() && v != name) usage_error("-ctv", v, k + " as -ctk");
   return *dtype;
 }
 

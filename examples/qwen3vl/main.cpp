@@ -75,7 +75,7 @@ int run(int argc, const char* const* argv) {
   const double begin = monotonic_seconds();
   qwen3vl::SessionOptions session;
   session.threads = options.threads;
-  session.cache_dtype = options.cache_dtype;
+  if (options.cache_dtype) session.cache_dtype = *options.cache_dtype;
   qwen3vl::ModelFiles files = qwen3vl::open_model_files(options.model.path, options.model.mmproj);
   const qwen3vl::TextConfig& text = files.config.text;
   session.context = context_size(options, text.max_position_embeddings);

@@ -78,7 +78,8 @@ void add_run(CLI::App& app, Options& o, Extra& extra) {
       ->type_name("N");
   add_threads(app, extra.threads);
   app.add_option("--cache-type-k", extra.cache_type_k,
-                 "(also -ctk) type of the KV cache: f16,\nq8_0 or f32 [f16]")
+                 "(also -ctk) type of the KV cache: f16, bf16, q8_0\nor f32 [bf16 where attention multiplies "
+                 "it, else f16]")
       ->type_name("TYPE");
   app.add_option("--cache-type-v", extra.cache_type_v, "(also -ctv) the same as -ctk")->type_name("TYPE");
 }

@@ -24,7 +24,7 @@ struct Options {
   std::optional<std::int64_t> max_tokens;  // absent: until the context is full
   std::optional<std::int64_t> context;
   int threads = 1;
-  DType cache_dtype = DType::kF16;
+  std::optional<DType> cache_dtype;
 
   // What the command line changes in the model's own generation settings.
   std::optional<std::uint64_t> seed;

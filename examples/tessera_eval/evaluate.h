@@ -2,6 +2,7 @@
 #pragma once
 
 #include <memory>
+#include <optional>
 #include <span>
 #include <string>
 #include <vector>
@@ -17,7 +18,7 @@ using ModelPointer = std::shared_ptr<const qwen3vl::Model>;
 // How a session of each measurement is made; they choose the context themselves.
 struct RunSettings {
   int threads = 1;
-  DType cache_dtype = DType::kF16;
+  std::optional<DType> cache_dtype;  // absent: the default of SessionOptions
 };
 
 // Part of a text, read from an empty cache: the logits after ids[first] and every later token but the last

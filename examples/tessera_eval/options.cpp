@@ -67,7 +67,8 @@ void add_options(CLI::App& app, EvalOptions& o, Extra& extra) {
               [&o](std::int64_t n) { o.max_tokens = n; });
   add_threads(app, extra.threads);
   app.add_option("--cache-type-k", extra.cache_type,
-                 "(also -ctk) type of the KV cache: f16,\nq8_0 or f32 [f16]")
+                 "(also -ctk) type of the KV cache: f16, bf16, q8_0\nor f32 [bf16 where attention multiplies "
+                 "it, else f16]")
       ->type_name("TYPE");
   app.add_option("--answers", o.answers, "with --tasks: write each answer as a line {\"text\": ...}")
       ->type_name("FILE");

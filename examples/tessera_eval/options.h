@@ -19,7 +19,7 @@ struct EvalOptions {
   std::optional<std::int64_t> window;      // tokens; absent: 512 or what the model takes
   std::optional<std::int64_t> max_tokens;  // of an answer; absent: 250
   int threads = 1;
-  DType cache_dtype = DType::kF16;
+  std::optional<DType> cache_dtype;
 };
 
 // Throws Error{kUsage} for a wrong command line, kInput when a file of data cannot be read, kOutput when an

@@ -27,12 +27,15 @@
 
 namespace tessera::qwen3vl {
 
+// bf16 where attention multiplies pairs of it (kAvx512Bf16, kAmx) and would round f16 to it, else f16.
+TESSERA_API DType default_cache_dtype(const Cpu& cpu);
+
 struct SessionOptions {
   int threads = 1;
-  std::int64_t context = 4096;      // rows of the KV cache, at most max_position_embeddings
-  std::int64_t chunk = 512;         // rows of a prompt computed at once; any number gives the same bits
-  DType cache_dtype = DType::kF16;  // f16, q8_0 or f32
+  std::int64_t context = 4096;  // rows of the KV cache, at most max_position_embeddings
+  std::int64_t chunk = 512;     // rows of a prompt computed at once; any number gives the same bits
   Cpu cpu = Cpu::from_environment();
+  DType cache_dtype = default_cache_dtype(cpu);  // f16, bf16, q8_0 or f32
 };
 
 // Bytes of the KV cache of a session. Throws Error{kUsage} for a type that a cache cannot have, and for q8_0

@@ -43,9 +43,9 @@ class Flags(ProgramTest):
 
     def test_cache_types(self):
         for name in ["q4_0", "Q8_0", "F16", "", "f64"]:
-            self.assert_error(ask("-p", "a", "-ctk", name), 2, "-ctk", "f16, q8_0 or f32")
-            self.assert_error(ask("-p", "a", "-ctv", name), 2, "-ctv", "f16, q8_0 or f32")
-        for name in ["f16", "q8_0", "f32"]:
+            self.assert_error(ask("-p", "a", "-ctk", name), 2, "-ctk", "f16, bf16, q8_0 or f32")
+            self.assert_error(ask("-p", "a", "-ctv", name), 2, "-ctv", "f16, bf16, q8_0 or f32")
+        for name in ["f16", "bf16", "q8_0", "f32"]:
             self.assert_success(ask("-p", "a", "-n", "1", "-ctk", name, "-ctv", name))
 
     def test_integers_must_be_whole_strings(self):

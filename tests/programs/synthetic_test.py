@@ -41,7 +41,7 @@ class SyntheticFolder(ProgramTest):
 
     def test_goes_through_the_benchmark(self):
         self.assert_success(self.write())
-        for cache in ["f16", "q8_0"]:
+        for cache in ["f16", "bf16", "q8_0"]:
             result = run(BENCH, "-m", self.folder / "tiny", "-p", 4, "-n", 2, "-r", 1, "-t", 1, "-ctk", cache, "-ctv", cache,
                          "--image-size", "0", "-o", "json")
             self.assert_success(result)
@@ -74,7 +74,7 @@ class SyntheticFolder(ProgramTest):
         self.assert_bench_error(run(BENCH, "-m", "x", "--write", "y"), 2, "--write")
         self.assert_bench_error(run(BENCH, "--synthetic", "1b", "--write", self.folder / "x"), 2, "--synthetic", "tiny")
         self.assert_bench_error(run(BENCH, "--synthetic", "tiny", "--type", "i32"), 2, "type: unknown", "q6_k")
-        self.assert_bench_error(run(BENCH, "--synthetic", "tiny", "-ctk", "q4_0"), 2, "-ctk", "f16, q8_0 or f32")
+        self.assert_bench_error(run(BENCH, "--synthetic", "tiny", "-ctk", "q4_0"), 2, "-ctk", "f16, bf16, q8_0 or f32")
         self.assert_bench_error(run(BENCH, "--synthetic", "tiny", "-ctk", "q8_0", "-ctv", "f16"), 2, "-ctv", "q8_0")
 
 
