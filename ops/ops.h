@@ -159,8 +159,8 @@ TESSERA_API Tensor interpolate_positions(Graph& g, const Operand& table, const G
 // Over a cache: q [T, H, d], k and v [C, G, d] (f32, f16, bf16 or q8_0, as append_rows writes them), past
 // i32 [1] -> [T, H, d]. Row t attends to cache rows 0 .. past[0] + t. One row alone is rounded otherwise than
 // beside others: its keys are cut into blocks that threads share. With a narrower cache than f32 kernels may
-// round operands of several rows to bf16, and of one row the query to 14 bits and weights to 15. It is
-// fastest where the rows of each head of k and v follow each other in memory.
+// round operands to bf16, those of one row over bf16 only; over q8_0 that row's query to 14 bits and weights
+// to 15. It is fastest where the rows of each head of k and v follow each other in memory.
 TESSERA_API Tensor causal_attention(Graph& g, const Operand& q, const Operand& k, const Operand& v,
                                     const Operand& past, float scale);
 // Inside segments of `segment` consecutive rows: q, k, v [P, H, d], P a multiple of segment -> [P, H, d].

@@ -9,13 +9,12 @@
 namespace {
 
 // Queries lie in DecodeSpace::parts.
-template <typename Row>
-struct PairsOf {
+struct PairUnits {
   using Operand = Pairs;
   static constexpr std::int64_t kKeys = 2, kDims = 2 * kLanes;
   static constexpr std::int64_t kQueryPairs = tessera::ops::kAttentionMaxDim / 2;
 
-  static std::int64_t row_bytes(std::int64_t dim) { return Row::bytes(dim); }
+  static std::int64_t row_bytes(std::int64_t dim) { return RowBf16::bytes(dim); }
   static void begin(const DecodeSpace& w, int h) {
     const RowF32 q{reinterpret_cast<const std::byte*>(w.q + h * w.width)};
     for (std::int64_t i = 0; i < w.width; i += kDims) {
@@ -26,7 +25,7 @@ struct PairsOf {
     return Pairs::of_bits(F32::load(w.parts + h * kQueryPairs + i / 2));
   }
   static Pairs key(const std::byte* row, std::int64_t i, std::int64_t dim) {
-    return load_pairs(Row{row}, i, dim);
+    return load_pairs(RowBf16{row}, i, dim);
   }
   static F32 keep_weights(F32 low, F32 high, float* weights, std::int64_t i, F32 sum) {
     const Pairs pairs = Pairs::rounded(exp(low), exp(high));
@@ -38,9 +37,9 @@ struct PairsOf {
   }
   // Beside the last of an odd number of keys stands zero.
   static Pairs value(const DecodeBlock& block, std::int64_t s, std::int64_t i) {
-    const Row row{block.v + s * block.v_stride};
+    const RowBf16 row{block.v + s * block.v_stride};
     if (s + 1 == block.keys) return Pairs::interleaved(row.load(i, block.dim - i), F32::zero());
-    return load_both(row, Row{row.row + block.v_stride}, i, block.dim);
+    return load_both(row, RowBf16{row.row + block.v_stride}, i, block.dim);
   }
   static F32 add(Pairs a, Pairs b, F32 sum) { return Pairs::dot(a, b, sum); }
 };

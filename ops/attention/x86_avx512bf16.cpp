@@ -17,9 +17,6 @@ void attention_q8_0_x86_avx512bf16(const AttentionBlock& block) noexcept {
   attend_pairs<RowQ8_0, PairVectors>(block);
 }
 
-void decode_f16_x86_avx512bf16(const DecodeRun& run) noexcept { decode<FloatProducts<PairsOf<RowF16>>>(run); }
-void decode_bf16_x86_avx512bf16(const DecodeRun& run) noexcept {
-  decode<FloatProducts<PairsOf<RowBf16>>>(run);
-}
+void decode_bf16_x86_avx512bf16(const DecodeRun& run) noexcept { decode<FloatProducts<PairUnits>>(run); }
 
 }  // namespace tessera::ops

@@ -169,8 +169,7 @@ inline Rounding code_rounding() {
 
 // What `cpu` rounds over a cache of that type, for one position and for several.
 inline Rounding decode_rounding(const Cpu& cpu, DType cache) {
-  const bool halves = cache == DType::kF16 || cache == DType::kBF16;
-  if (halves && cpu.has(IsaLevel::kAvx512Bf16)) return bf16_rounding();
+  if (cache == DType::kBF16 && cpu.has(IsaLevel::kAvx512Bf16)) return bf16_rounding();
   if (cache == DType::kQ8_0 && cpu.has(IsaLevel::kAvx512Vnni)) return code_rounding();
   return {};
 }
