@@ -27,7 +27,7 @@
 
 namespace tessera::qwen3vl {
 
-// bf16 where attention multiplies pairs of it (kAvx512Bf16, kAmx) and would round f16 to it, else f16.
+// bf16 where attention multiplies pairs of it (kAvx512Bf16, kAmx), else f16.
 TESSERA_API DType default_cache_dtype(const Cpu& cpu);
 
 struct SessionOptions {
