@@ -10,6 +10,7 @@
 #include <cstdio>
 #include <fstream>
 #include <functional>
+#include <optional>
 #include <random>
 
 #include "bench/plan_cost.h"
@@ -32,8 +33,7 @@ struct ImageSize {
 
 struct Options {
   std::string path, mmproj, synthetic, write, type, format = "md";
-  std::string cache_type_k,
-      cache_type_v;  // empty, or both the same
+  std::optional<std::string> cache_type_k, cache_type_v;  // the same if both are given
   DType cache_dtype = DType::kF16;
   std::int64_t prompt = 512, generate = 64;
   std::vector<std::int64_t> depths;
@@ -152,8 +152,8 @@ class Tests {
         threads_(threads),
         session_(model_, {.threads = threads,
                           .context = options.context(),
-                          .cpu = cpu,
-                          .cache_dtype = options.cache_dtype}) {}
+                          .cache_dtype = options.cache_dtype,
+                          .cpu = cpu}) {}
 
   std::vector<ReportRow> run() {
     if (options_.prompt) prompt();
@@ -424,12 +424,13 @@ std::vector<std::string> arguments(int argc, char** argv) {
 }
 
 DType cache_dtype(const Options& options) {
-  const std::string &k = options.cache_type_k, &v = options.cache_type_v, &name = k.empty() ? v : k;
-  const auto dtype =
-      name.empty() ? qwen3vl::default_cache_dtype(Cpu::from_environment()) : dtype_from_name(name);
+  const auto &k = options.cache_type_k, &v = options.cache_type_v;
+  if (!k && !v) return qwen3vl::default_cache_dtype(Cpu::from_environment());
+  const std::string& name = k ? *k : *v;
+  const auto dtype = dtype_from_name(name);
   if (dtype != DType::kF16 && dtype != DType::kBF16 && dtype != DType::kQ8_0 && dtype != DType::kF32)
-    usage_error(k.empty() ? "-ctv" : "-ctk", name, "f16, bf16, q8_0 or f32");
-  if (!v.empty() && v != name) usage_error("-ctv", v, k + " as -ctk");
+    usage_error(k ? "-ctk" : "-ctv", name, "f16, bf16, q8_0 or f32");
+  if (v && *v != name) usage_error("-ctv", *v, name + " as -ctk");
   return *dtype;
 }
 

@@ -75,11 +75,12 @@ int run(int argc, const char* const* argv) {
   const double begin = monotonic_seconds();
   qwen3vl::SessionOptions session;
   session.threads = options.threads;
-  if (options.cache_dtype) session.cache_dtype = *options.cache_dtype;
+  session.cache_dtype = options.cache_dtype;
   qwen3vl::ModelFiles files = qwen3vl::open_model_files(options.model.path, options.model.mmproj);
   const qwen3vl::TextConfig& text = files.config.text;
   session.context = context_size(options, text.max_position_embeddings);
-  const std::size_t cache = qwen3vl::cache_bytes(text, session.context, session.cache_dtype);
+  const DType cache_dtype = options.cache_dtype.value_or(qwen3vl::default_cache_dtype(session.cpu));
+  const std::size_t cache = qwen3vl::cache_bytes(text, session.context, cache_dtype);
   const auto model = qwen3vl::Model::load(std::move(files), {options.threads, cache, options.model.recipe});
   const double load_seconds = monotonic_seconds() - begin;
   for (const std::string& text_of_warning : model->warnings()) warn(text_of_warning);

@@ -20,7 +20,7 @@ Session make_session(const ModelPointer& model, std::int64_t context, const RunS
   qwen3vl::SessionOptions options;
   options.threads = settings.threads;
   options.context = context;
-  if (settings.cache_dtype) options.cache_dtype = *settings.cache_dtype;
+  options.cache_dtype = settings.cache_dtype;
   return Session(model, options);
 }
 

@@ -115,9 +115,9 @@ Session::Session(std::shared_ptr<const Model> model, const SessionOptions& optio
   if (options.chunk < 1)
     refuse("chunk", "out of range (got " + std::to_string(options.chunk) + ", expected 1 or more)");
   options_.chunk = std::min(options.chunk, options.context);  // more would only overflow sums
-  cache_->memory = Buffer::allocate(cache_bytes(c, options.context, options.cache_dtype), Pages::kHuge);
-  const TensorDesc desc =
-      cache_of_heads(options.cache_dtype, options.context, c.num_key_value_heads, c.head_dim);
+  const DType dtype = options.cache_dtype.value_or(default_cache_dtype(options.cpu));
+  cache_->memory = Buffer::allocate(cache_bytes(c, options.context, dtype), Pages::kHuge);
+  const TensorDesc desc = cache_of_heads(dtype, options.context, c.num_key_value_heads, c.head_dim);
   const std::int64_t bytes = dense_bytes(desc.dtype, desc.shape);
   std::byte* at = cache_->memory.data();
   for (std::int64_t i = 0; i < c.num_hidden_layers; ++i, at += 2 * bytes) {

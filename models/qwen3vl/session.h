@@ -34,8 +34,9 @@ struct SessionOptions {
   int threads = 1;
   std::int64_t context = 4096;  // rows of the KV cache, at most max_position_embeddings
   std::int64_t chunk = 512;     // rows of a prompt computed at once; any number gives the same bits
+  // f16, bf16, q8_0 or f32; default_cache_dtype(cpu) if there is none.
+  std::optional<DType> cache_dtype = std::nullopt;
   Cpu cpu = Cpu::from_environment();
-  DType cache_dtype = default_cache_dtype(cpu);  // f16, bf16, q8_0 or f32
 };
 
 // Bytes of the KV cache of a session. Throws Error{kUsage} for a type that a cache cannot have, and for q8_0

@@ -157,7 +157,10 @@ std::int64_t seen_rows(const TensorView& past, std::int64_t rows) {
   return std::clamp<std::int64_t>(*past.as<std::int32_t>() + std::int64_t{1}, 0, rows);
 }
 
-// There are as many tasks as the whole cache has blocks; those that are seen are dealt out evenly among them.
+// There are as many tasks as the whole cache has blocks; runs of those that are seen are dealt out evenly
+// among them. Runs are as long as can be with enough of them for many threads.
+constexpr std::int64_t kWantedRuns = 32;
+
 template <auto kernel>
 void run_decode(const KernelArgs& args, std::int64_t begin, std::int64_t end) noexcept {
   const TensorView &q = args.inputs[0], &k = args.inputs[1], &v = args.inputs[2];
@@ -172,15 +175,16 @@ void run_decode(const KernelArgs& args, std::int64_t begin, std::int64_t end) no
   run.scale = args.get<CausalParams>().scale;
   run.partial_stride = decoded_dwords(k.shape[0], run.dim);
   run.workspace = reinterpret_cast<float*>(args.workspace);
-  const std::int64_t last = blocks * groups * end / tasks;
-  for (std::int64_t i = blocks * groups * begin / tasks, count; i < last; i += count) {
-    const std::int64_t group = i / blocks, block = i % blocks, head = group * run.heads;
+  const std::int64_t run_blocks =
+      std::clamp<std::int64_t>(blocks * groups / kWantedRuns, 1, kDecodeRunKeys / kDecodeKeys);
+  const std::int64_t runs = (blocks + run_blocks - 1) / run_blocks, last = runs * groups * end / tasks;
+  for (std::int64_t i = runs * groups * begin / tasks; i < last; ++i) {
+    const std::int64_t group = i / runs, block = i % runs * run_blocks, head = group * run.heads;
     const std::int64_t key = block * kDecodeKeys;
-    count = std::min({last - i, blocks - block, kDecodeRunKeys / kDecodeKeys});
     run.q = reinterpret_cast<const float*>(q.data + head * q.strides[1]);
     run.k = k.data + key * k.strides[0] + group * k.strides[1];
     run.v = v.data + key * v.strides[0] + group * v.strides[1];
-    run.keys = std::min(count * kDecodeKeys, seen - key);
+    run.keys = std::min(run_blocks * kDecodeKeys, seen - key);
     run.partial =
         args.output.as<float>() + head * run.partial_stride + block * decode_partial_floats(run.dim);
     kernel(run);

@@ -19,6 +19,7 @@ struct QueryCodes {
   std::int8_t high[tessera::ops::kAttentionMaxDim], low[tessera::ops::kAttentionMaxDim];
   std::int32_t start[kMostBlocks];
 };
+static_assert(sizeof(QueryCodes) <= sizeof(float) * tessera::ops::kAttentionMaxDim);
 
 // Returns the step.
 inline float round_query(const float* q, std::int64_t dim, QueryCodes& codes) {

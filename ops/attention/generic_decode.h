@@ -6,7 +6,8 @@
 //
 // A run goes through phases of a Way's kPhaseKeys: scores of all keys, then weights, then values. Where a Way
 // waits for memory they are long, and it reads rows in the order of memory, touching them one after the other
-// just before it uses them in another order; one that computes for longer asks for rows a phase ahead.
+// just before it uses them in another order; one that computes for longer asks for rows ahead, values while
+// it makes scores and the next block's keys while it adds values.
 #pragma once
 
 #include "ops/attention/generic_rows.h"

@@ -1,6 +1,6 @@
-// One position on dot products of pairs of bf16: queries times scale, keys, weights and values are rounded to
-// bf16, products are summed in f32, as are the rounded weights. Pairs are of dims for scores, of keys for
-// values.
+// One position over bf16 keys and values on dot products of pairs: queries times scale and weights are
+// rounded to bf16, products are summed in f32, as are the rounded weights. Pairs are of dims for scores, of
+// keys for values.
 #pragma once
 
 #include "ops/attention/generic_decode.h"

@@ -58,7 +58,7 @@ static constexpr std::int64_t attention_workspace_floats(std::int64_t dim) {
 // The partial results of a head are then merged in the order of their keys, so the bits depend on nothing but
 // q and the keys, however these are cut into runs of whole blocks. A long run is a long stream of memory.
 //
-// For kBF16, kernels of kAvx512Bf16 round as theirs for several positions do. For kQ8_0, kernels of
+// For kBF16, kernels of kAvx512Bf16 round q times scale and weights to bf16. For kQ8_0, kernels of
 // kAvx512Vnni and above round q to 1 / 16319 of its largest element, and for each 32 dims the products of
 // weights and scales of v to 1 / 32767 of the block's largest, and multiply integers.
 inline constexpr std::int64_t kDecodeKeys = 256, kDecodeRunKeys = 1024;
@@ -79,7 +79,7 @@ struct DecodeRun {
   float* workspace;             // decode_workspace_floats(dim), aligned to 64 bytes
 };
 
-// Of four heads: queries, scores, and queries as operands of dot products, pairs of bf16 or two bytes a dim.
+// Of four heads: queries, scores, and queries as operands of dot products, at most 4 bytes a dim.
 static constexpr std::int64_t decode_workspace_floats(std::int64_t dim) {
   return 4 * (padded_dim(dim) + kDecodeRunKeys + kAttentionMaxDim);
 }

@@ -83,6 +83,31 @@ TEST(AttentionDecode, NeighboursAndRoomDoNotChangeBits) {
   }
 }
 
+// 32 key/value heads share out their keys in runs of four blocks and one, a head alone in runs of one.
+TEST(AttentionDecode, RunsOfBlocksGiveTheBitsOfBlocks) {
+  constexpr std::int64_t kHeads = 32, kDim = 32, kCache = 1200, kPast = 1150;
+  const AttentionCase wide(1, kHeads, kHeads, kDim, kCache);
+  for (const DType type : {DType::kF32, DType::kF16, DType::kBF16, DType::kQ8_0}) {
+    const Expected expected = expected_causal(stored(wide, type), kPast);
+    for (const Cpu& cpu : cpus()) {
+      SCOPED_TRACE(place(cpu, wide, kPast, type));
+      const auto all = run_causal(wide, kPast, type, cpu);
+      expect_within(all, expected, decode_rounding(cpu, type));
+      EXPECT_TRUE(same_bits(run_causal(wide, kPast, type, cpu, 3), all));
+      for (const std::ptrdiff_t head : {0, 13, 31}) {
+        AttentionCase narrow(1, 1, 1, kDim, kCache);
+        std::copy_n(wide.q.begin() + head * kDim, kDim, narrow.q.begin());
+        for (std::ptrdiff_t s = 0; s < kCache; ++s) {
+          std::copy_n(wide.k.begin() + (s * kHeads + head) * kDim, kDim, narrow.k.begin() + s * kDim);
+          std::copy_n(wide.v.begin() + (s * kHeads + head) * kDim, kDim, narrow.v.begin() + s * kDim);
+        }
+        const auto of_head = all.begin() + head * kDim;
+        EXPECT_TRUE(same_bits(run_causal(narrow, kPast, type, cpu), {of_head, of_head + kDim})) << head;
+      }
+    }
+  }
+}
+
 // Queries whose elements are far apart, blocks with the largest and smallest scales and with a scale of zero.
 TEST(AttentionDecode, KeepsExtremeScalesOfBlocks) {
   AttentionCase x(1, 4, 1, 96, 300);

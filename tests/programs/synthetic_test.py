@@ -75,6 +75,8 @@ class SyntheticFolder(ProgramTest):
         self.assert_bench_error(run(BENCH, "--synthetic", "1b", "--write", self.folder / "x"), 2, "--synthetic", "tiny")
         self.assert_bench_error(run(BENCH, "--synthetic", "tiny", "--type", "i32"), 2, "type: unknown", "q6_k")
         self.assert_bench_error(run(BENCH, "--synthetic", "tiny", "-ctk", "q4_0"), 2, "-ctk", "f16, bf16, q8_0 or f32")
+        self.assert_bench_error(run(BENCH, "--synthetic", "tiny", "-ctk", ""), 2, "-ctk", "f16, bf16, q8_0 or f32")
+        self.assert_bench_error(run(BENCH, "--synthetic", "tiny", "-ctv", "q4_0"), 2, "-ctv", "f16, bf16, q8_0 or f32")
         self.assert_bench_error(run(BENCH, "--synthetic", "tiny", "-ctk", "q8_0", "-ctv", "f16"), 2, "-ctv", "q8_0")
 
 

@@ -145,6 +145,18 @@ TEST_F(SessionTest, HalfPrecisionCacheStaysClose) {
   }
 }
 
+TEST_F(SessionTest, CacheIsOfBf16WhereTheCpuMultipliesIt) {
+  const Cpu cpu = Cpu::detect();
+  EXPECT_EQ(qwen3vl::default_cache_dtype(cpu.limited_to(IsaLevel::kAvx512Vnni)), DType::kF16);
+  if (cpu.has(IsaLevel::kAvx512Bf16)) {
+    EXPECT_EQ(qwen3vl::default_cache_dtype(cpu), DType::kBF16);
+  }
+  const qwen3vl::SessionOptions options{.context = 64};
+  Session unsaid(model(), options), said = session(64, qwen3vl::default_cache_dtype(options.cpu));
+  const auto a = unsaid.prefill({{5, 600, 31}}), b = said.prefill({{5, 600, 31}});
+  EXPECT_EQ(std::memcmp(a.data(), b.data(), a.size() * sizeof(float)), 0);
+}
+
 TEST_F(SessionTest, BlockCacheStaysClose) {
   Session exact = session(), blocks = session(256, DType::kQ8_0);
   const auto pictures = encode(exact);
