@@ -14,15 +14,15 @@ namespace {
 
 constexpr std::int64_t kMostBlocks = tessera::ops::kAttentionMaxDim / Codes::kBlockElements;
 
-// start: what takes the offset of the codes off, a 128th of it.
+// start: what takes the offset of the codes off, a 128th of it. step is NaN where an element is not finite.
 struct QueryCodes {
   std::int8_t high[tessera::ops::kAttentionMaxDim], low[tessera::ops::kAttentionMaxDim];
   std::int32_t start[kMostBlocks];
+  float step;
 };
 static_assert(sizeof(QueryCodes) <= sizeof(float) * tessera::ops::kAttentionMaxDim);
 
-// Returns the step.
-inline float round_query(const float* q, std::int64_t dim, QueryCodes& codes) {
+inline void round_query(const float* q, std::int64_t dim, QueryCodes& codes) {
   constexpr float kLargest = 127 * 128 + 63;
   F32 top = F32::zero(), nothing = F32::zero();
   for (std::int64_t i = 0; i < dim; i += kLanes) {
@@ -45,7 +45,7 @@ inline float round_query(const float* q, std::int64_t dim, QueryCodes& codes) {
     const float total = sum.sum();  // NaN makes the step NaN, too
     codes.start[i / Codes::kBlockElements] = total == total ? -static_cast<std::int32_t>(total) : 0;
   }
-  return largest / kLargest + nothing.sum();
+  codes.step = largest / kLargest + nothing.sum();
 }
 
 // Scales of a row's blocks, to column s.
@@ -82,7 +82,7 @@ inline void add_block(const QueryCodes* queries, std::int64_t b, const Quads* co
   }
 }
 
-// Scores, without the steps of the queries, of kLanes keys from `first` on; keys beyond the run's repeat
+// Scores of kLanes keys from `first` on; keys beyond the run's repeat
 // its last.
 template <int kHeads>
 inline void score_codes(const DecodeRun& run, const DecodeSpace& w, std::int64_t first) {
@@ -111,7 +111,9 @@ inline void score_codes(const DecodeRun& run, const DecodeSpace& w, std::int64_t
     add_block<kHeads>(queries, b, codes, F32::load_f16(scales[b]), scores);
   }
 #pragma GCC unroll 4
-  for (int h = 0; h < kHeads; ++h) scores[h].store(w.scores + h * kDecodeRunKeys + first);
+  for (int h = 0; h < kHeads; ++h) {
+    (scores[h] * F32::all(queries[h].step)).store(w.scores + h * kDecodeRunKeys + first);
+  }
 }
 
 // Keys whose values are gone through at a time: 8.5 KiB where dim is 128.
@@ -210,9 +212,9 @@ struct CodeProducts {
   static constexpr int kTileKeys = kLanes;
 
   template <int kHeads>
-  static void begin(const DecodeRun& run, DecodeSpace& w) {
+  static void begin(const DecodeRun& run, const DecodeSpace& w) {
     auto* queries = reinterpret_cast<QueryCodes*>(w.parts);
-    for (int h = 0; h < kHeads; ++h) w.step[h] = round_query(w.q + h * w.width, run.dim, queries[h]);
+    for (int h = 0; h < kHeads; ++h) round_query(w.q + h * w.width, run.dim, queries[h]);
   }
   template <int kHeads>
   static void score(const DecodeRun& run, const DecodeSpace& w, std::int64_t first) {

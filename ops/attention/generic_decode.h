@@ -27,14 +27,12 @@ struct DecodeSpace {
   std::int64_t width;
   float *q, *scores;  // [heads][width], [heads][kDecodeRunKeys]; weights follow scores
   float* parts;       // of the Way
-  float step[4];      // scores are multiplied by it
 
   explicit DecodeSpace(const DecodeRun& run)
       : width(tessera::ops::padded_dim(run.dim)),
         q(run.workspace),
         scores(q + 4 * width),
-        parts(scores + 4 * kDecodeRunKeys),
-        step{1, 1, 1, 1} {}
+        parts(scores + 4 * kDecodeRunKeys) {}
 };
 
 // A block of keys of a run.
@@ -57,7 +55,7 @@ inline void begin_heads(const DecodeRun& run, const DecodeSpace& w, const float*
 // Turns scores into weights, which the Way keeps as it needs them, and begins the partial results. Lanes
 // beyond the keys become -inf: their weight of 1.2e-38 is lost beside the sum, which is at least 1.
 template <typename Way, int kHeads>
-inline void weigh_block(const DecodeSpace& w, const DecodeBlock& block) {
+inline void weigh_block(std::int64_t width, const DecodeBlock& block) {
   const std::int64_t n = block.keys, padded = (n + 2 * kLanes - 1) / (2 * kLanes) * (2 * kLanes);
   const auto scores = [&](int h) { return block.scores + h * kDecodeRunKeys; };
   F32 top[kHeads], sum[kHeads];
@@ -69,18 +67,14 @@ inline void weigh_block(const DecodeSpace& w, const DecodeBlock& block) {
   }
   for (std::int64_t i = 0; i < padded; i += kLanes) {
 #pragma GCC unroll 4
-    for (int h = 0; h < kHeads; ++h) {
-      const F32 score = F32::load(scores(h) + i) * F32::all(w.step[h]);
-      score.store(scores(h) + i);
-      top[h] = F32::max(score, top[h]);
-    }
+    for (int h = 0; h < kHeads; ++h) top[h] = F32::max(F32::load(scores(h) + i), top[h]);
   }
 #pragma GCC unroll 4
   for (int h = 0; h < kHeads; ++h) {
     float* y = block.y + h * block.y_stride;
-    for (std::int64_t i = 0; i < w.width; i += kLanes) F32::zero().store(y + i);
-    y[w.width] = top[h].largest();
-    top[h] = F32::all(y[w.width]);
+    for (std::int64_t i = 0; i < width; i += kLanes) F32::zero().store(y + i);
+    y[width] = top[h].largest();
+    top[h] = F32::all(y[width]);
   }
   for (std::int64_t i = 0; i < padded; i += 2 * kLanes) {
 #pragma GCC unroll 4
@@ -90,7 +84,7 @@ inline void weigh_block(const DecodeSpace& w, const DecodeBlock& block) {
     }
   }
 #pragma GCC unroll 4
-  for (int h = 0; h < kHeads; ++h) block.y[h * block.y_stride + w.width + 1] = sum[h].sum();
+  for (int h = 0; h < kHeads; ++h) block.y[h * block.y_stride + width + 1] = sum[h].sum();
 }
 
 // Weights as f32, from logarithms of two vectors of them; returns their sum.
@@ -132,7 +126,7 @@ struct FloatProducts {
   static constexpr int kTileKeys = kLanes / kHeads;
 
   template <int kHeads>
-  static void begin(const DecodeRun&, DecodeSpace& w) {
+  static void begin(const DecodeRun&, const DecodeSpace& w) {
     for (int h = 0; h < kHeads; ++h) Units::begin(w, h);
   }
 
@@ -217,7 +211,7 @@ struct FloatProducts {
 
 template <typename Way, int kHeads>
 inline void decode_heads(const DecodeRun& run, std::int64_t head) {
-  DecodeSpace w(run);
+  const DecodeSpace w(run);
   begin_heads<kHeads>(run, w, run.q + head * run.q_head_stride);
   Way::template begin<kHeads>(run, w);
 
@@ -237,7 +231,7 @@ inline void decode_heads(const DecodeRun& run, std::int64_t head) {
   for (std::int64_t phase = 0; phase < run.keys; phase += Way::kPhaseKeys) {
     const std::int64_t end = smaller(phase + Way::kPhaseKeys, run.keys);
     for (std::int64_t s = phase; s < end; s += kTileKeys) Way::template score<kHeads>(run, w, s);
-    for (std::int64_t s = phase; s < end; s += kDecodeKeys) weigh_block<Way, kHeads>(w, block(s));
+    for (std::int64_t s = phase; s < end; s += kDecodeKeys) weigh_block<Way, kHeads>(w.width, block(s));
     for (std::int64_t s = phase; s < end; s += kDecodeKeys) Way::template add<kHeads>(block(s));
   }
 }
