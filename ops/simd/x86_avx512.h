@@ -25,12 +25,10 @@ struct F32 {
     return {_mm512_cvtph_ps(_mm256_maskz_loadu_epi16(mask(n), p))};
   }
   static F32 load_bf16(const std::uint16_t* p) {
-    const __m256i h = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(p));
-    return {_mm512_castsi512_ps(_mm512_slli_epi32(_mm512_cvtepu16_epi32(h), 16))};
+    return widened_bf16(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(p)));
   }
   static F32 load_bf16_n(const std::uint16_t* p, std::int64_t n) {
-    const __m256i h = _mm256_maskz_loadu_epi16(mask(n), p);
-    return {_mm512_castsi512_ps(_mm512_slli_epi32(_mm512_cvtepu16_epi32(h), 16))};
+    return widened_bf16(_mm256_maskz_loadu_epi16(mask(n), p));
   }
   void store(float* p) const { _mm512_storeu_ps(p, v); }
   void store_n(float* p, std::int64_t n) const { _mm512_mask_storeu_ps(p, mask(n), v); }
@@ -136,6 +134,9 @@ struct F32 {
   }
 
  private:
+  static F32 widened_bf16(__m256i halves) {
+    return {_mm512_castsi512_ps(_mm512_slli_epi32(_mm512_cvtepu16_epi32(halves), 16))};
+  }
   static __mmask16 mask(std::int64_t n) { return static_cast<__mmask16>((1u << n) - 1); }
 };
 
