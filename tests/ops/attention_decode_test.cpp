@@ -22,7 +22,7 @@ TEST(AttentionDecode, MatchesDoubleAtEveryDepthAndGroup) {
   for (const std::int64_t group : {1, 2, 4, 5, 8}) {
     for (const std::int64_t past : kDepths) {
       const AttentionCase x(1, 2 * group, 2, 128, past + 5);
-      for (const DType type : {DType::kF32, DType::kF16, DType::kBF16, DType::kQ8_0}) {
+      for (const DType type : kCacheTypes) {
         const Expected expected = expected_causal(stored(x, type), past);
         for (const Cpu& cpu : cpus()) {
           SCOPED_TRACE(place(cpu, x, past, type));
@@ -37,7 +37,7 @@ TEST(AttentionDecode, MatchesDoubleForEveryHeadWidth) {
   for (const std::int64_t dim : {1, 7, 16, 33, 40, 64, 72, 80, 96, 256}) {
     for (const std::int64_t past : {3, 300}) {
       const AttentionCase x(1, 7, 1, dim, past + 1);
-      for (const DType type : {DType::kF32, DType::kF16, DType::kBF16, DType::kQ8_0}) {
+      for (const DType type : kCacheTypes) {
         if (dim % info(type).block_elems != 0) continue;
         const Expected expected = expected_causal(stored(x, type), past);
         for (const Cpu& cpu : cpus()) {
@@ -51,7 +51,7 @@ TEST(AttentionDecode, MatchesDoubleForEveryHeadWidth) {
 
 TEST(AttentionDecode, ThreadsDoNotChangeBits) {
   const AttentionCase x(1, 8, 2, 128, 1500);
-  for (const DType type : {DType::kF32, DType::kF16, DType::kBF16, DType::kQ8_0}) {
+  for (const DType type : kCacheTypes) {
     for (const Cpu& cpu : cpus()) {
       SCOPED_TRACE(place(cpu, x, 1100, type));
       const auto one = run_causal(x, 1100, type, cpu, 1);
@@ -65,7 +65,7 @@ TEST(AttentionDecode, ThreadsDoNotChangeBits) {
 // Whatever heads share the keys, and however many rows the cache has room for.
 TEST(AttentionDecode, NeighboursAndRoomDoNotChangeBits) {
   const AttentionCase wide(1, 7, 1, 96, 700);
-  for (const DType type : {DType::kF32, DType::kF16, DType::kBF16, DType::kQ8_0}) {
+  for (const DType type : kCacheTypes) {
     for (const Cpu& cpu : cpus()) {
       SCOPED_TRACE(place(cpu, wide, 520, type));
       const auto all = run_causal(wide, 520, type, cpu);
@@ -87,7 +87,7 @@ TEST(AttentionDecode, NeighboursAndRoomDoNotChangeBits) {
 TEST(AttentionDecode, RunsOfBlocksGiveTheBitsOfBlocks) {
   constexpr std::int64_t kHeads = 32, kDim = 32, kCache = 1200, kPast = 1150;
   const AttentionCase wide(1, kHeads, kHeads, kDim, kCache);
-  for (const DType type : {DType::kF32, DType::kF16, DType::kBF16, DType::kQ8_0}) {
+  for (const DType type : kCacheTypes) {
     const Expected expected = expected_causal(stored(wide, type), kPast);
     for (const Cpu& cpu : cpus()) {
       SCOPED_TRACE(place(cpu, wide, kPast, type));
@@ -131,7 +131,7 @@ TEST(AttentionDecode, AveragesValuesForTheLeastQueries) {
     for (const std::int64_t past : {2, 256, 299}) {
       AttentionCase x(1, 6, 1, 96, 300);
       std::fill(x.q.begin(), x.q.end(), query);
-      for (const DType type : {DType::kF32, DType::kF16, DType::kBF16, DType::kQ8_0}) {
+      for (const DType type : kCacheTypes) {
         const Expected expected = expected_causal(stored(x, type), past);
         for (const Cpu& cpu : cpus()) {
           SCOPED_TRACE(place(cpu, x, past, type) + " q " + std::to_string(query));
@@ -177,7 +177,7 @@ TEST(AttentionDecode, NaNInBlocksOrQueriesReachesWhatSeesIt) {
 TEST(AttentionDecode, OrderOfTheCacheDoesNotChangeBits) {
   const AttentionCase x(1, 8, 2, 64, 600);
   const std::vector<std::int32_t> past{590};
-  for (const DType type : {DType::kF32, DType::kF16, DType::kBF16, DType::kQ8_0}) {
+  for (const DType type : kCacheTypes) {
     TensorDesc desc = TensorDesc::dense(type, {2, 600, 64});
     const auto row = static_cast<std::size_t>(desc.strides[1]);
     const auto by_head = [&](const std::vector<float>& values) {
@@ -224,7 +224,7 @@ TEST(AttentionDecode, PropagatesNaNOnlyWhereItIsSeen) {
       const AttentionCase good = x;
       (in_key ? x.k : x.v)[static_cast<std::size_t>((bad * 2 + 1) * 64 + 40)] = NAN;
       for (const Cpu& cpu : cpus()) {
-        for (const DType type : {DType::kF32, DType::kF16, DType::kBF16}) {
+        for (const DType type : kFloatCacheTypes) {
           SCOPED_TRACE(place(cpu, x, 399, type) + " at " + std::to_string(bad));
           const auto y = run_causal(x, 399, type, cpu), clean = run_causal(good, 399, type, cpu);
           for (std::size_t i = 0; i < y.size(); ++i) {

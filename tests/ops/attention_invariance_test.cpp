@@ -49,7 +49,7 @@ TEST(AttentionInvariance, ChunksOfAnySizeGiveTheSameBits) {
   for (const std::int64_t past : {0, 61}) {
     for (const std::int64_t dim : {64, 72}) {
       const AttentionCase x(150, 6, 2, dim, past + 155);
-      for (const DType type : {DType::kF32, DType::kF16, DType::kBF16, DType::kQ8_0}) {
+      for (const DType type : kCacheTypes) {
         if (dim % info(type).block_elems != 0) continue;
         for (const Cpu& cpu : cpus()) {
           SCOPED_TRACE(std::string(name(cpu.best())) + " d " + std::to_string(dim) + " past " +

@@ -8,7 +8,7 @@ TEST(CausalAttention, MatchesDoubleForEveryTailAndCacheType) {
     for (const std::int64_t tokens : {1, 2, 5, 17, 64, 65, 130}) {
       for (const std::int64_t past : {0, 1, 63, 64, 65, 200}) {
         const AttentionCase x(tokens, 4, 2, dim, past + tokens + 3);
-        for (const DType type : {DType::kF32, DType::kF16, DType::kBF16}) {
+        for (const DType type : kFloatCacheTypes) {
           const Expected expected = expected_causal(stored(x, type), past);
           for (const Cpu& cpu : cpus()) {
             SCOPED_TRACE(std::string(name(cpu.best())) + " " + std::string(info(type).name) + " d " +
@@ -62,7 +62,7 @@ TEST(CausalAttention, ServesAnyGroupAndHeadWidth) {
   for (const Heads& h :
        {Heads{1, 1, 1}, {3, 1, 7}, {6, 6, 16}, {16, 2, 33}, {5, 5, 256}, {130, 1, 24}, {300, 2, 9}}) {
     AttentionCase x(9, h.heads, h.kv_heads, h.dim, 80);
-    for (const DType type : {DType::kF32, DType::kF16, DType::kBF16}) {
+    for (const DType type : kFloatCacheTypes) {
       const Expected expected = expected_causal(stored(x, type), 60);
       for (const Cpu& cpu : cpus()) {
         SCOPED_TRACE(std::string(name(cpu.best())) + " H " + std::to_string(h.heads));
@@ -76,7 +76,7 @@ TEST(CausalAttention, SurvivesHugeScores) {
   AttentionCase x(70, 2, 1, 64, 200);
   for (float& value : x.q) value *= 100;
   for (float& value : x.k) value *= 100;
-  for (const DType type : {DType::kF32, DType::kF16, DType::kBF16}) {
+  for (const DType type : kFloatCacheTypes) {
     const Expected expected = expected_causal(stored(x, type), 130);
     for (const Cpu& cpu : cpus()) {
       SCOPED_TRACE(name(cpu.best()));
@@ -108,7 +108,7 @@ TEST(CausalAttention, FindsMaximaFarBelowZero) {
   AttentionCase x(75, 2, 1, 64, 80);
   for (float& value : x.q) value = 1 + value / 100;
   for (float& value : x.k) value -= 30;  // scores about -240, some units apart
-  for (const DType type : {DType::kF32, DType::kF16, DType::kBF16}) {
+  for (const DType type : kFloatCacheTypes) {
     const Expected expected = expected_causal(stored(x, type), 3);
     for (const Cpu& cpu : cpus()) {
       SCOPED_TRACE(name(cpu.best()));
@@ -120,7 +120,7 @@ TEST(CausalAttention, FindsMaximaFarBelowZero) {
 TEST(CausalAttention, AveragesWhereAllScoresAreEqual) {
   AttentionCase x(66, 4, 2, 80, 66);
   std::fill(x.q.begin(), x.q.end(), 0.0f);
-  for (const DType type : {DType::kF32, DType::kF16, DType::kBF16}) {
+  for (const DType type : kFloatCacheTypes) {
     const Expected expected = expected_causal(stored(x, type), 0);
     for (const Cpu& cpu : cpus())
       expect_within(run_causal(x, 0, type, cpu), expected, block_rounding(cpu, type));
@@ -141,7 +141,7 @@ TEST(CausalAttention, GivesZerosToRowsThatSeeNothing) {
 TEST(CausalAttention, PropagatesNaNToTheRowsThatSeeIt) {
   for (const std::int64_t bad : {0, 20, 71, 99}) {
     for (const int operand : {0, 1, 2}) {
-      for (const DType type : {DType::kF32, DType::kF16, DType::kBF16}) {
+      for (const DType type : kFloatCacheTypes) {
         AttentionCase x(100, 4, 2, 72, 100);
         const AttentionCase good = x;
         // Element 5 of query head 2, or of key/value head 1.
@@ -206,7 +206,7 @@ TEST(CausalAttention, TakesAStridedCache) {
     both.insert(both.end(), x.v.begin() + s * 128, x.v.begin() + s * 128 + 128);
   }
   const std::vector<std::int32_t> past{64};
-  for (const DType type : {DType::kF32, DType::kF16, DType::kBF16, DType::kQ8_0}) {
+  for (const DType type : kCacheTypes) {
     const auto bytes = encoded(both, type);
     for (const Cpu& cpu : cpus()) {
       const auto y = run(

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <algorithm>
+#include <span>
 #include <string>
 #include <utility>
 
@@ -187,6 +188,10 @@ inline Expected expected_causal(const AttentionCase& x, std::int64_t past) {
       x, [](std::int64_t) { return std::int64_t{0}; },
       [&](std::int64_t t) { return std::clamp<std::int64_t>(past + t + 1, 0, x.cache); });
 }
+
+// Types that a cache can have, and those of them that hold any width of a head.
+inline constexpr DType kCacheTypes[] = {DType::kF32, DType::kF16, DType::kBF16, DType::kQ8_0};
+inline constexpr std::span kFloatCacheTypes(kCacheTypes, 3);
 
 // Rows of a cache of that type. The formats themselves are tested in tests/quant.
 inline std::vector<std::uint8_t> encoded(const std::vector<float>& values, DType type) {
