@@ -427,9 +427,8 @@ DType cache_dtype(const Options& options) {
   const auto &k = options.cache_type_k, &v = options.cache_type_v;
   if (!k && !v) return qwen3vl::default_cache_dtype(Cpu::from_environment());
   const std::string& name = k ? *k : *v;
-  const auto dtype = dtype_from_name(name);
-  if (dtype != DType::kF16 && dtype != DType::kBF16 && dtype != DType::kQ8_0 && dtype != DType::kF32)
-    usage_error(k ? "-ctk" : "-ctv", name, "f16, bf16, q8_0 or f32");
+  const auto dtype = qwen3vl::cache_dtype_from_name(name);
+  if (!dtype) usage_error(k ? "-ctk" : "-ctv", name, qwen3vl::kCacheDTypes);
   if (v && *v != name) usage_error("-ctv", *v, name + " as -ctk");
   return *dtype;
 }

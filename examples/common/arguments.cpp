@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "examples/common/program.h"
+#include "models/qwen3vl/session.h"
 #include "tensor/error.h"
 #include "tensor/threads.h"
 
@@ -141,11 +142,8 @@ int usable_threads(const std::optional<std::int64_t>& asked) {
 }
 
 DType parse_cache_type(const std::string& flag, const std::string& name) {
-  if (name == "f16") return DType::kF16;
-  if (name == "bf16") return DType::kBF16;
-  if (name == "q8_0") return DType::kQ8_0;
-  if (name == "f32") return DType::kF32;
-  refuse(flag, "unknown type (got \"" + escape(name, 60) + "\", expected f16, bf16, q8_0 or f32)");
+  if (const auto dtype = qwen3vl::cache_dtype_from_name(name)) return *dtype;
+  refuse(flag, "unknown type (got \"" + escape(name, 60) + "\", expected " + qwen3vl::kCacheDTypes + ")");
 }
 
 void parse_arguments(CLI::App& app, int argc, const char* const* argv, std::span<const Alias> aliases) {

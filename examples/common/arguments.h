@@ -50,7 +50,7 @@ CLI::Option* add_number(CLI::App& app, const std::string& names, const std::stri
 CLI::Option* add_threads(CLI::App& app, std::optional<std::int64_t>& asked);
 int usable_threads(const std::optional<std::int64_t>& asked);
 
-// The type of a KV cache by its name: f16, bf16, q8_0 or f32.
+// The type of a KV cache by its name.
 DType parse_cache_type(const std::string& flag, const std::string& name);
 
 // Parses argv into the app's options. --help and --version print to standard output and throw ExitNow{0}.

@@ -80,6 +80,13 @@ struct Session::Chunk {
   LogitRows logits = LogitRows::kLast;
 };
 
+std::optional<DType> cache_dtype_from_name(std::string_view name) {
+  const auto dtype = dtype_from_name(name);
+  const bool known =
+      dtype == DType::kF16 || dtype == DType::kBF16 || dtype == DType::kQ8_0 || dtype == DType::kF32;
+  return known ? dtype : std::nullopt;
+}
+
 DType default_cache_dtype(const Cpu& cpu) {
   return cpu.has(IsaLevel::kAvx512Bf16) ? DType::kBF16 : DType::kF16;
 }
@@ -87,8 +94,7 @@ DType default_cache_dtype(const Cpu& cpu) {
 std::size_t cache_bytes(const TextConfig& config, std::int64_t context, DType dtype) {
   const std::string type(info(dtype).name);
   auto refuse = [](const std::string& reason) { throw Error(ErrorCode::kUsage, "", "cache type", reason); };
-  if (dtype != DType::kF16 && dtype != DType::kBF16 && dtype != DType::kQ8_0 && dtype != DType::kF32)
-    refuse("not supported (got " + type + ", expected f16, bf16, q8_0 or f32)");
+  if (!cache_dtype_from_name(type)) refuse("not supported (got " + type + ", expected " + kCacheDTypes + ")");
   if (config.head_dim % info(dtype).block_elems != 0) {
     refuse(type + " does not fit this model (got head_dim " + std::to_string(config.head_dim) +
            ", expected a multiple of " + std::to_string(info(dtype).block_elems) + ")");

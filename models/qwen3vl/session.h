@@ -13,6 +13,7 @@
 #include <optional>
 #include <span>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "models/image/patches.h"
@@ -27,6 +28,10 @@
 
 namespace tessera::qwen3vl {
 
+// What a cache can be of: the types, for messages, and one of them by its name.
+inline constexpr const char* kCacheDTypes = "f16, bf16, q8_0 or f32";
+TESSERA_API std::optional<DType> cache_dtype_from_name(std::string_view name);
+
 // bf16 where attention multiplies pairs of it (kAvx512Bf16, kAmx), else f16.
 TESSERA_API DType default_cache_dtype(const Cpu& cpu);
 
@@ -34,7 +39,7 @@ struct SessionOptions {
   int threads = 1;
   std::int64_t context = 4096;  // rows of the KV cache, at most max_position_embeddings
   std::int64_t chunk = 512;     // rows of a prompt computed at once; any number gives the same bits
-  // f16, bf16, q8_0 or f32; default_cache_dtype(cpu) if there is none.
+  // One of kCacheDTypes; default_cache_dtype(cpu) if there is none.
   std::optional<DType> cache_dtype = std::nullopt;
   Cpu cpu = Cpu::from_environment();
 };
