@@ -59,10 +59,10 @@ template <BlockFormat kFormat, int kPart, int kRows, int kStrips>
   }
   add_dots<kFormat, kPart * kVectors, (kPart + 1) * kVectors>(w, x, sum);
   for (int r = 0; r < kRows; ++r) {
-    const F32 d = F32::all(x[r]->d), all = F32::all(x[r]->d * static_cast<float>(codes(r)));
+    const F32 d = F32::all(x[r]->d), x_sum = F32::all(x[r]->sum);
     for (int s = 0; s < kStrips; ++s) {
       y[r][s] = F32::fma(sum[r][s].to_f32() * d, scales[s].scale[group * kParts + kPart], y[r][s]);
-      if constexpr (kFormat.has_min) y[r][s] = F32::fma(all, scales[s].min[group], y[r][s]);
+      if constexpr (kFormat.has_min) y[r][s] = F32::fma(x_sum, scales[s].min[group], y[r][s]);
     }
   }
 }

@@ -26,7 +26,7 @@ struct Slab {
   static constexpr int kQuads = 8 / kPartsOfGroup;  // of a part
   static constexpr int kMaxParts =
       static_cast<int>(tessera::ops::kSlabDepth) / tessera::ops::kGroupElements * kPartsOfGroup;
-  // Of a part of a block of rows, in dwords: d, the start of the integer sums, d * sum of the codes where
+  // Of a part of a block of rows, in dwords: d, the start of the integer sums, the sum of the group where
   // there are mins, codes.
   static constexpr int kInputs = kBlockRows * (2 + kFormat.has_min + kQuads);
   static constexpr int kCodeBytes = kQuads * kBlockStrips * kStripBytes;  // of a part
@@ -169,7 +169,7 @@ void rearrange_rows(const tessera::ops::MatmulTile& t, const Slab<kFormat>& slab
           to[r] = __builtin_bit_cast(std::int32_t, group.d);
           to[kBlockRows + r] = -kOffset * codes;
           if constexpr (kFormat.has_min) {
-            to[2 * kBlockRows + r] = __builtin_bit_cast(std::int32_t, group.d * static_cast<float>(codes));
+            to[2 * kBlockRows + r] = __builtin_bit_cast(std::int32_t, group.sum);
           }
           __builtin_memcpy(to + kBlockRows * (2 + kFormat.has_min) + r * kQuads, group.q + 4 * part * kQuads,
                            4 * kQuads);

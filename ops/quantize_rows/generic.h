@@ -11,12 +11,13 @@ inline void quantize_groups(const float* x, tessera::ops::ActivationGroup* y, st
     const std::int32_t largest = group.largest_bits();
     if (largest >= tessera::ops::kInfiniteBits || largest < tessera::ops::kLeastBits) {
       *y = {};
-      if (largest >= tessera::ops::kInfiniteBits) y->d = of_bits(0x7FC00000);
+      if (largest >= tessera::ops::kInfiniteBits) y->d = y->sum = of_bits(0x7FC00000);
       continue;
     }
     const float a = of_bits(largest);
     y->d = a / 127;
     group.round(127 / a, y->q, y->sums);
+    y->sum = y->d * static_cast<float>(y->sums[0] + y->sums[1]);
   }
 }
 

@@ -14,7 +14,7 @@ ActivationGroup quantize(const float* x) {
     largest = std::max(largest, std::bit_cast<std::int32_t>(x[i]) & 0x7FFFFFFF);
   }
   ActivationGroup group{};
-  if (largest >= kInfiniteBits) group.d = std::numeric_limits<float>::quiet_NaN();
+  if (largest >= kInfiniteBits) group.d = group.sum = std::numeric_limits<float>::quiet_NaN();
   if (largest >= kInfiniteBits || largest < kLeastBits) return group;
   const float a = std::bit_cast<float>(largest), inverse = 127 / a;
   group.d = a / 127;
@@ -22,6 +22,7 @@ ActivationGroup quantize(const float* x) {
     group.q[i] = static_cast<std::int8_t>(quant::round_even(x[i] * inverse));
     group.sums[i / 16] += group.q[i];
   }
+  group.sum = group.d * static_cast<float>(group.sums[0] + group.sums[1]);
   return group;
 }
 

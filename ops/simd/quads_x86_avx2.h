@@ -41,8 +41,9 @@ struct I32 {
   template <int kIndex>
   static I32 byte(Quads quads) {
     if constexpr (kIndex == 3) return {_mm256_srli_epi32(quads.v, 24)};
-    const auto moved = kIndex == 0 ? quads.v : _mm256_srli_epi32(quads.v, 8 * kIndex);
-    return {_mm256_and_si256(moved, _mm256_set1_epi32(255))};
+    if constexpr (kIndex == 0) return {_mm256_and_si256(quads.v, _mm256_set1_epi32(255))};
+    const __m128i lane = _mm_setr_epi32(kIndex - 256, kIndex + 4 - 256, kIndex + 8 - 256, kIndex + 12 - 256);
+    return {_mm256_shuffle_epi8(quads.v, _mm256_broadcastsi128_si256(lane))};
   }
   static I32 load_i8(const std::uint8_t* p) {
     return {_mm256_cvtepi8_epi32(_mm_loadl_epi64(reinterpret_cast<const __m128i*>(p)))};

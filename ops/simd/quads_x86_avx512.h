@@ -33,8 +33,9 @@ struct I32 {
   template <int kIndex>
   static I32 byte(Quads quads) {
     if constexpr (kIndex == 3) return {_mm512_srli_epi32(quads.v, 24)};
-    const auto moved = kIndex == 0 ? quads.v : _mm512_srli_epi32(quads.v, 8 * kIndex);
-    return {_mm512_and_si512(moved, _mm512_set1_epi32(255))};
+    if constexpr (kIndex == 0) return {_mm512_and_si512(quads.v, _mm512_set1_epi32(255))};
+    const __m128i lane = _mm_setr_epi32(kIndex - 256, kIndex + 4 - 256, kIndex + 8 - 256, kIndex + 12 - 256);
+    return {_mm512_shuffle_epi8(quads.v, _mm512_broadcast_i32x4(lane))};
   }
   static I32 load_i8(const std::uint8_t* p) {
     return {_mm512_cvtepi8_epi32(_mm_loadu_si128(reinterpret_cast<const __m128i*>(p)))};

@@ -103,7 +103,7 @@ inline std::vector<ops::ActivationGroup> quantized(const std::vector<float>& x) 
       a = std::max(a, std::fabs(x[32 * g + i]));
     }
     ops::ActivationGroup& group = groups[g] = {};
-    if (!finite) group.d = std::numeric_limits<float>::quiet_NaN();
+    if (!finite) group.d = group.sum = std::numeric_limits<float>::quiet_NaN();
     if (!finite || a < 0x1p-112f) continue;
     const float inverse = 127 / a;
     group.d = a / 127;
@@ -111,6 +111,7 @@ inline std::vector<ops::ActivationGroup> quantized(const std::vector<float>& x) 
       group.q[i] = static_cast<std::int8_t>(std::nearbyint(x[32 * g + i] * inverse));
       group.sums[i / 16] += group.q[i];
     }
+    group.sum = group.d * static_cast<float>(group.sums[0] + group.sums[1]);
   }
   return groups;
 }

@@ -318,8 +318,8 @@ TEST(MatmulBlocks, CountsBytesAndFlops) {
   g.output(ops::matmul(g, view(x, {3, 64}), packed.view));
   const Plan plan = Plan::make(g, Cpu::detect());
   ASSERT_EQ(plan.steps().size(), 2u);
-  EXPECT_EQ(plan.steps()[0].cost.bytes, 3 * (4 * 64 + 2 * 44));
-  EXPECT_EQ(plan.steps()[1].cost.bytes, 2 * 16 * 36 + 3 * (2 * 44 + 4 * 20));
+  EXPECT_EQ(plan.steps()[0].cost.bytes, 3 * (4 * 64 + 2 * 48));
+  EXPECT_EQ(plan.steps()[1].cost.bytes, 2 * 16 * 36 + 3 * (2 * 48 + 4 * 20));
   EXPECT_EQ(plan.steps()[1].cost.flops, 2 * 3 * 20 * 64);
 }
 

@@ -81,7 +81,7 @@ void expect_blocks_inside(const Kernel& kernel, DType dtype, std::int64_t rows, 
   const auto values = random_floats(rows * k, 2), bias = random_floats(n, 3);
   const auto codes = quantized(values);
   ops::ActivationGroup nan{};
-  nan.d = std::numeric_limits<float>::quiet_NaN();
+  nan.d = nan.sum = std::numeric_limits<float>::quiet_NaN();
   std::vector<ops::ActivationGroup> x(static_cast<std::size_t>(2 + rows * x_stride), nan);
   for (std::int64_t r = 0; r < rows; ++r) {
     std::copy_n(codes.begin() + r * groups, groups, x.begin() + 1 + r * x_stride);

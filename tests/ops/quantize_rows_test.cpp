@@ -49,6 +49,7 @@ TEST(QuantizeRows, RoundsHalvesToEven) {
   EXPECT_EQ(group.q[18], 2);   // 1.5
   EXPECT_EQ(group.sums[0], 127 - 16 - 2 * (14 + 12 + 10 + 8 + 6 + 4 + 2));
   EXPECT_EQ(group.sums[1], 2 * (2 + 4 + 6 + 8 + 10 + 12 + 14));
+  EXPECT_EQ(group.sum, 127 - 16);
 }
 
 TEST(QuantizeRows, TakesTheEndsOfTheRangeOfFloats) {
@@ -95,7 +96,7 @@ TEST(QuantizeRows, RefusesRowsThatGroupsDoNotFill) {
       },
       "quantize_rows: x is f32[2, 48], expected dense f32 rows of a multiple of 32");
   Graph g;
-  EXPECT_EQ(g.shape(ops::quantize_rows(g, g.constant(view(x, {1, 3, 32})))), (Shape{1, 3, 11}));
+  EXPECT_EQ(g.shape(ops::quantize_rows(g, g.constant(view(x, {1, 3, 32})))), (Shape{1, 3, 12}));
 }
 
 }  // namespace
