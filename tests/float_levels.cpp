@@ -1,17 +1,23 @@
-// Golden values are held against bounds of f32 arithmetic. Products on matrix tiles round both operands to
-// bf16, and are held against the bounds of that where they are tested alone (tests/ops): what runs whole
-// models stays below that level, in this process and in those that it starts.
+#include "tests/float_levels.h"
+
 #include <cstdio>
 #include <cstdlib>
 
-#include "tensor/cpu.h"
-
+namespace tessera::testing {
 namespace {
 
-const bool kBelowTiles = [] {
-  if (std::getenv("TESSERA_ISA") || !tessera::Cpu::detect().has(tessera::IsaLevel::kAmx)) return false;
-  std::printf("models run at x86_avx512bf16: golden bounds are not those of matrix tiles\n");
-  return setenv("TESSERA_ISA", "x86_avx512bf16", 0) == 0;
+const bool kBelowBf16 = [] {
+  if (std::getenv("TESSERA_ISA") || !natural_cpu().has(IsaLevel::kAvx512Bf16)) return false;
+  std::printf(
+      "models run at x86_avx512vnni, but for tests that say otherwise: golden bounds are those of f32\n");
+  return setenv("TESSERA_ISA", "x86_avx512vnni", 0) == 0;
 }();
 
 }  // namespace
+
+const Cpu& natural_cpu() {
+  static const Cpu cpu = Cpu::from_environment();
+  return cpu;
+}
+
+}  // namespace tessera::testing

@@ -6,16 +6,27 @@ namespace {
 constexpr int kPanelVectors = tessera::ops::kPanelColumns / F32::kLanes;
 constexpr int kMaxPanels = 4;
 
-// kStep inputs of k at once; `get` gives input i of a panel's step as kPanelVectors vectors.
-struct F16Panels {
-  static constexpr int kStep = 1;
-  static void get(const std::uint16_t* w, F32 (&out)[kStep][kPanelVectors]) {
+// kStep inputs of k at once, kept as kWords dwords; `get` gives what word i of a panel's step multiplies with
+// as kPanelVectors vectors, `add` adds a product.
+struct FloatWords {
+  static F32 add(F32 input, F32 weight, F32 sum) { return F32::fma(input, weight, sum); }
+  // n inputs, and zeros up to `padded`.
+  static void copy(const float* from, std::int64_t n, std::int64_t padded, float* to) {
+    std::int64_t i = 0;
+    for (; i + F32::kLanes <= n; i += F32::kLanes) F32::load(from + i).store(to + i);
+    for (; i < n; ++i) to[i] = from[i];
+    for (; i < padded; ++i) to[i] = 0;
+  }
+};
+struct F16Panels : FloatWords {
+  static constexpr int kStep = 1, kWords = 1;
+  static void get(const std::uint16_t* w, F32 (&out)[kWords][kPanelVectors]) {
     for (int v = 0; v < kPanelVectors; ++v) out[0][v] = F32::load_f16(w + v * F32::kLanes);
   }
 };
-struct Bf16Panels {
-  static constexpr int kStep = 2;
-  static void get(const std::uint16_t* w, F32 (&out)[kStep][kPanelVectors]) {
+struct Bf16Panels : FloatWords {
+  static constexpr int kStep = 2, kWords = 2;
+  static void get(const std::uint16_t* w, F32 (&out)[kWords][kPanelVectors]) {
     for (int v = 0; v < kPanelVectors; ++v) {
       F32::load_bf16_pairs(w + v * 2 * F32::kLanes, out[0][v], out[1][v]);
     }
@@ -25,7 +36,7 @@ struct Bf16Panels {
 // Registers for the sums of `rows` x `panels` panels, weights of one step, an input and a mask.
 template <typename Format>
 constexpr bool fits(int rows, int panels) {
-  return panels * kPanelVectors * (rows + Format::kStep) + 2 <= F32::kRegisters;
+  return panels * kPanelVectors * (rows + Format::kWords) + 2 <= F32::kRegisters;
 }
 
 // Few rows take more panels side by side: enough independent sums to hide the latency of the FMA, and more
@@ -68,17 +79,17 @@ template <typename Format, int kRows, int kPanels>
   const float* x = b.x;
   const std::uint16_t* w = b.w;
   for (std::int64_t k = 0; k < b.depth; k += Format::kStep) {
-    F32 weight[kPanels][Format::kStep][kPanelVectors];
+    F32 weight[kPanels][Format::kWords][kPanelVectors];
     for (int p = 0; p < kPanels; ++p) Format::get(w + p * b.panel, weight[p]);
-    for (int s = 0; s < Format::kStep; ++s) {
+    for (int s = 0; s < Format::kWords; ++s) {
       for (int r = 0; r < kRows; ++r) {
         const F32 input = F32::all(x[r * tessera::ops::kBlockStride + s]);
         for (int v = 0; v < kVectors; ++v) {
-          sum[r][v] = F32::fma(input, weight[v / kPanelVectors][s][v % kPanelVectors], sum[r][v]);
+          sum[r][v] = Format::add(input, weight[v / kPanelVectors][s][v % kPanelVectors], sum[r][v]);
         }
       }
     }
-    x += Format::kStep;
+    x += Format::kWords;
     w += Format::kStep * tessera::ops::kPanelColumns;
   }
   for (int r = 0; r < kRows; ++r) {
@@ -131,14 +142,11 @@ void multiply_edge(Block b, std::int64_t rows, int panels, std::int64_t columns)
 }
 
 // Copies inputs [k, k + depth) of the tile's rows, zeros up to `padded`.
-inline void copy_inputs(const tessera::ops::MatmulTile& t, std::int64_t k, std::int64_t depth,
-                        std::int64_t padded, float* to) {
+template <typename Format>
+void copy_inputs(const tessera::ops::MatmulTile& t, std::int64_t k, std::int64_t depth, std::int64_t padded,
+                 float* to) {
   for (std::int64_t r = 0; r < t.rows; ++r, to += tessera::ops::kBlockStride) {
-    const float* from = static_cast<const float*>(t.x) + r * t.x_stride + k;
-    std::int64_t i = 0;
-    for (; i + F32::kLanes <= depth; i += F32::kLanes) F32::load(from + i).store(to + i);
-    for (; i < depth; ++i) to[i] = from[i];
-    for (; i < padded; ++i) to[i] = 0;
+    Format::copy(static_cast<const float*>(t.x) + r * t.x_stride + k, depth, padded, to);
   }
 }
 
@@ -186,7 +194,7 @@ void matmul_panels(const tessera::ops::MatmulTile& t) {
   const std::int64_t padded = (t.k + Format::kStep - 1) / Format::kStep * Format::kStep;
   for (std::int64_t k = 0; k < padded || k == 0; k += kBlockDepth) {
     const std::int64_t depth = padded - k < kBlockDepth ? padded - k : kBlockDepth;
-    copy_inputs(t, k, t.k - k < depth ? t.k - k : depth, depth, x);
+    copy_inputs<Format>(t, k, t.k - k < depth ? t.k - k : depth, depth, x);
     const std::uint16_t* w = static_cast<const std::uint16_t*>(t.w) + k * tessera::ops::kPanelColumns;
     multiply_block<Format>(t, {x, w, t.w_stride / 2, depth, nullptr, t.y_stride, k == 0});
   }

@@ -22,12 +22,14 @@ inline std::vector<float> as_bf16(std::vector<float> x) {
 }
 
 // Whether kernels of this level round x to bf16 before they multiply with a weight in panels of bf16.
-inline bool rounds_to_bf16(IsaLevel level) { return level == IsaLevel::kAmx; }
+inline bool rounds_to_bf16(IsaLevel level) {
+  return level == IsaLevel::kAvx512Bf16 || level == IsaLevel::kAmx;
+}
 
 // Whether a product of these rows with `weight`, no block format, does so.
 inline bool rounds_to_bf16(const Cpu& cpu, std::int64_t rows, const TensorView& weight) {
   const bool pairs = static_cast<ops::WeightLayout>(weight.layout) == ops::WeightLayout::kBf16Panels;
-  return pairs && rows > 1 && cpu.has(IsaLevel::kAmx);
+  return pairs && rows > 1 && cpu.has(IsaLevel::kAvx512Bf16);
 }
 
 }  // namespace tessera::testing

@@ -31,7 +31,7 @@ class Interactive(ProgramTest):
         self.assertEqual(output, "5\n")
 
     def test_a_later_turn_uses_the_picture_without_encoding_it_again(self):
-        output, errors = self.talk(f"/image {PICTURES / 'shapes.png'}", "How many shapes are there?", "What shape is the red one?")
+        output, errors = self.talk(f"/image {PICTURES / 'shapes.png'}", "How many shapes are there?", "Which shape is orange?")
         self.assertEqual(output, "3\nA cross.\n")
         self.assertEqual(errors.count("to encode"), 1)
 

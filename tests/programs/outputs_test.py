@@ -37,7 +37,7 @@ class Pictures(ProgramTest):
         path = self.folder / "seen.png"
         self.assert_success(ask("--image", PICTURES / "shapes.png", "--image", IMAGES / "size_17x31.png", "-p", "Hello!", "-n", 1,
                                 "--show-input", path))
-        self.assertEqual(read_png(path), read_png(PICTURES / "shapes.png"))  # 192 x 256 needs no change
+        self.assertEqual(read_png(path), read_png(PICTURES / "shapes.png"))  # 256 x 192 needs no change
         report, _ = self.report("--image", IMAGES / "size_17x31.png", "-p", "Hello!", "-n", 1)
         width, height, _ = read_png(self.folder / "seen-2.png")
         self.assertEqual(report["image_grids"], [[1, height // 16, width // 16]])

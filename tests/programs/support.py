@@ -46,6 +46,10 @@ def usable_level(name):
     return any(level["level"] == name and level["usable"] for level in levels)
 
 
+# A level that rounds nothing to bfloat16: for numbers that are held against those of f32.
+PLAIN = environment(TESSERA_ISA="x86_avx2" if usable_level("x86_avx2") else "scalar")
+
+
 class ProgramTest(unittest.TestCase):
     def setUp(self):
         folder = tempfile.TemporaryDirectory()

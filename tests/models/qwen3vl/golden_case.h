@@ -13,6 +13,7 @@
 #include "models/files/json.h"
 #include "models/qwen3vl/session.h"
 #include "quant/formats.h"
+#include "tests/float_levels.h"
 #include "tests/golden.h"
 
 namespace tessera::testing {
@@ -94,6 +95,25 @@ inline void expect_golden(const float* got, const std::vector<float>& expected, 
     if (!(share <= worst)) worst = share, at = i;
   }
   EXPECT_LE(worst, 1) << what << ": at " << at << " got " << got[at] << ", expected " << expected[at];
+}
+
+// After `roundings` of operands to bf16, one after the other on the way to these values. A rounding moves
+// each operand by up to 2^-9 of itself, up or down as it comes: sums of products of many of them move by as
+// much of their root mean square, and n such moves in a row by sqrt(n) times that. Single values stray
+// further: 4 times, where their errors are normally distributed, in one of 16000.
+inline void expect_rounded(const float* got, const std::vector<float>& expected, double roundings,
+                           const std::string& what) {
+  double error = 0, size = 0, worst = 0;
+  for (std::size_t i = 0; i < expected.size(); ++i) {
+    const double difference = double{got[i]} - double{expected[i]};
+    error += difference * difference;
+    size += double{expected[i]} * double{expected[i]};
+    if (!(std::abs(difference) <= worst)) worst = std::abs(difference);
+  }
+  const auto n = static_cast<double>(expected.size());
+  const double bound = std::sqrt(roundings) * 0x1p-9 * std::sqrt(size / n);
+  EXPECT_LE(std::sqrt(error / n), bound) << what;
+  EXPECT_LE(worst, 4 * bound) << what;
 }
 
 // Copies the outputs of steps by name.

@@ -24,8 +24,10 @@ std::shared_ptr<const Model> load(const GoldenCase& golden_case) {
   return model;
 }
 
-Session f32_session(const std::shared_ptr<const Model>& model, int threads = 2, std::int64_t chunk = 512) {
-  return Session(model, {.threads = threads, .context = 1000, .chunk = chunk, .cache_dtype = DType::kF32});
+Session f32_session(const std::shared_ptr<const Model>& model, int threads = 2, std::int64_t chunk = 512,
+                    const Cpu& cpu = Cpu::from_environment()) {
+  return Session(
+      model, {.threads = threads, .context = 1000, .chunk = chunk, .cache_dtype = DType::kF32, .cpu = cpu});
 }
 
 std::vector<PictureFeatures> encode(Session& session, const PreprocessConfig& preprocess,
@@ -49,6 +51,8 @@ class Golden : public ::testing::TestWithParam<GoldenCase> {
   }
   std::vector<float> tensor(const std::string& name) const { return floats(*tensors_->find(name)); }
   std::int64_t width() const { return model_->config().text.hidden_size; }
+  template <typename Compare>
+  void compare_features(const std::vector<PictureFeatures>& pictures, Compare compare) const;
 
   std::shared_ptr<const Model> model_;
   PreprocessConfig preprocess_;
@@ -58,26 +62,64 @@ class Golden : public ::testing::TestWithParam<GoldenCase> {
   std::vector<std::int32_t> ids_;
 };
 
-TEST_P(Golden, PicturesGiveTheReferencesFeatures) {
-  Session session = f32_session(model_);
-  const auto pictures = encode(session, preprocess_, images_);
+// Calls compare(values, expected, name, DeepStack's level or -1) for all features of the pictures.
+template <typename Compare>
+void Golden::compare_features(const std::vector<PictureFeatures>& pictures, Compare compare) const {
   const auto grids = json_.value("image_grid_thw", nlohmann::json::array());
   ASSERT_EQ(pictures.size(), grids.size());
   std::int64_t row = 0;
   for (std::size_t i = 0; i < pictures.size(); ++i) {
     const Grid& grid = pictures[i].grid();
     EXPECT_EQ((std::vector<int>{grid.t, grid.h, grid.w}), grids[i].get<std::vector<int>>());
-    const std::size_t levels = 1 + model_->config().vision.deepstack_visual_indexes.size();
-    for (std::size_t level = 0; level < levels; ++level) {
-      const std::string name = level == 0 ? "vision.merger" : "vision.deepstack." + std::to_string(level - 1);
+    const auto levels = static_cast<int>(model_->config().vision.deepstack_visual_indexes.size());
+    for (int level = -1; level < levels; ++level) {
+      const std::string name = level < 0 ? "vision.merger" : "vision.deepstack." + std::to_string(level);
       const std::vector<float> all = tensor(name);
       const auto begin = all.begin() + row * width(), end = begin + pictures[i].tokens() * width();
-      expect_golden(pictures[i].level(static_cast<int>(level)), {begin, end}, name);
+      compare(pictures[i].level(1 + level), std::vector<float>(begin, end), name, level);
     }
     row += pictures[i].tokens();
   }
   if (!images_.empty()) {
     EXPECT_EQ(row * width(), tensors_->find("vision.merger")->shape.elements());
+  }
+}
+
+TEST_P(Golden, PicturesGiveTheReferencesFeatures) {
+  Session session = f32_session(model_);
+  compare_features(encode(session, preprocess_, images_),
+                   [](const float* got, const std::vector<float>& expected, const std::string& name, int) {
+                     expect_golden(got, expected, name);
+                   });
+}
+
+TEST_P(Golden, RoundingToBf16StaysWithinItsBounds) {
+  if (!natural_cpu().has(IsaLevel::kAvx512Bf16)) GTEST_SKIP() << "no level of this CPU rounds to bf16";
+  const qwen3vl::VisionConfig& vision = model_->config().vision;
+  // A product of several rows rounds them where its weight is bf16, an attention of the tower q, k, v and
+  // weights.
+  const bool products =
+      open_checkpoint(GetParam().model_folder())->entries()[0].view->dtype == DType::kBF16 &&
+      GetParam().stored == Stored::kAsInFile;
+  const auto tower = [&](std::int64_t blocks) {
+    return static_cast<double>(blocks * 4 + (products ? 1 + blocks * 4 + 2 : 0));
+  };
+  Session session = f32_session(model_, 2, 512, natural_cpu());
+  const auto pictures = encode(session, preprocess_, images_);
+  compare_features(pictures, [&](const float* got, const std::vector<float>& expected,
+                                 const std::string& name, int level) {
+    const auto blocks = level < 0 ? vision.depth : vision.deepstack_visual_indexes[level] + 1;
+    expect_rounded(got, expected, tower(blocks), name);
+  });
+  const double roundings = (images_.empty() ? 0 : tower(vision.depth)) +
+                           static_cast<double>(products ? 4 * model_->config().text.num_hidden_layers : 0);
+  const auto logits = session.prefill(ids_, pictures);
+  const std::vector<float> expected = tensor("logits");
+  const std::vector<float> last(expected.end() - static_cast<std::ptrdiff_t>(logits.size()), expected.end());
+  if (roundings > 0) {
+    expect_rounded(logits.data(), last, roundings, "logits");
+  } else {
+    expect_golden(logits.data(), last, "logits");
   }
 }
 

@@ -1,0 +1,27 @@
+// Products over panels of bf16 with dot products of pairs, inputs rounded to bf16.
+#pragma once
+
+#include "ops/matmul/generic_panels.h"
+
+namespace {
+
+struct PairPanels {
+  static constexpr int kStep = 2, kWords = 1;
+  static void get(const std::uint16_t* w, F32 (&out)[kWords][kPanelVectors]) {
+    for (int v = 0; v < kPanelVectors; ++v) out[0][v] = Pairs::load(w + v * 2 * F32::kLanes).bits();
+  }
+  static F32 add(F32 input, F32 weight, F32 sum) {
+    return Pairs::dot(Pairs::of_bits(input), Pairs::of_bits(weight), sum);
+  }
+  static void copy(const float* from, std::int64_t n, std::int64_t padded, float* to) {
+    const auto load = [&](std::int64_t i) {
+      if (i + F32::kLanes <= n) return F32::load(from + i);
+      return i < n ? F32::load_n(from + i, n - i) : F32::zero();
+    };
+    for (std::int64_t i = 0; i < padded; i += 2 * F32::kLanes, to += F32::kLanes) {
+      Pairs::rounded(load(i), load(i + F32::kLanes)).bits().store(to);
+    }
+  }
+};
+
+}  // namespace

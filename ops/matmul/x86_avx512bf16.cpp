@@ -1,0 +1,10 @@
+#include "ops/matmul/kernels.h"
+#include "ops/simd/pairs_x86_avx512bf16.h"
+
+#include "ops/matmul/generic_panel_pairs.h"
+
+namespace tessera::ops {
+
+void matmul_bf16_panels_x86_avx512bf16(const MatmulTile& tile) noexcept { matmul_panels<PairPanels>(tile); }
+
+}  // namespace tessera::ops
