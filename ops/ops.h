@@ -164,6 +164,7 @@ TESSERA_API Tensor interpolate_positions(Graph& g, const Operand& table, const G
 TESSERA_API Tensor causal_attention(Graph& g, const Operand& q, const Operand& k, const Operand& v,
                                     const Operand& past, float scale);
 // Inside segments of `segment` consecutive rows: q, k, v [P, H, d], P a multiple of segment -> [P, H, d].
+// Kernels may round q, k, v and weights to bf16 (ops/attention/kernels.h).
 TESSERA_API Tensor segment_attention(Graph& g, const Operand& q, const Operand& k, const Operand& v,
                                      std::int64_t segment, float scale);
 

@@ -148,7 +148,7 @@ void run_segment(const KernelArgs& args, std::int64_t begin, std::int64_t end) n
     AttentionBlock block = block_of(args, cut, {row, head, head, row}, task % cut.blocks());
     block.visible = block.keys = params.segment;
     block.scale = static_cast<float>(params.scale);
-    kernel(block);
+    kernel(SegmentBlock{block});
   }
 }
 
@@ -215,6 +215,8 @@ template <auto kernel>
 constexpr Runs runs_of() {
   if constexpr (std::is_invocable_v<decltype(kernel), const AttentionBlock&>) {
     return {run_causal<kernel>, run_segment<kernel>, nullptr, nullptr};
+  } else if constexpr (std::is_invocable_v<decltype(kernel), const SegmentBlock&>) {
+    return {nullptr, run_segment<kernel>, nullptr, nullptr};
   } else if constexpr (std::is_invocable_v<decltype(kernel), const DecodeRun&>) {
     return {nullptr, nullptr, run_decode<kernel>, nullptr};
   } else {

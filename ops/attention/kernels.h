@@ -42,6 +42,9 @@ struct AttentionBlock {
   float* workspace;  // attention_workspace_floats(dim), aligned to 64 bytes
 };
 
+// For kernels that round f32 keys and values to bf16: not where a cache was asked to be f32.
+struct SegmentBlock : AttentionBlock {};
+
 // Rows of q and y, a block of k and one of v, scores, and for each row a sum in lanes, the running maximum,
 // the new one and their factor. 798 KiB at dim 256. Kernels on bf16 have less in other parts.
 static constexpr std::int64_t attention_workspace_floats(std::int64_t dim) {

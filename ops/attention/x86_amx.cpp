@@ -8,6 +8,7 @@
 
 namespace tessera::ops {
 
+void attention_segment_x86_amx(const SegmentBlock& block) noexcept { attend_pairs<RowF32, PairTiles>(block); }
 void attention_f16_x86_amx(const AttentionBlock& block) noexcept { attend_pairs<RowF16, PairTiles>(block); }
 void attention_bf16_x86_amx(const AttentionBlock& block) noexcept { attend_pairs<RowBf16, PairTiles>(block); }
 void attention_q8_0_x86_amx(const AttentionBlock& block) noexcept { attend_pairs<RowQ8_0, PairTiles>(block); }

@@ -7,6 +7,9 @@
 
 namespace tessera::ops {
 
+void attention_segment_x86_avx512bf16(const SegmentBlock& block) noexcept {
+  attend_pairs<RowF32, PairVectors>(block);
+}
 void attention_f16_x86_avx512bf16(const AttentionBlock& block) noexcept {
   attend_pairs<RowF16, PairVectors>(block);
 }

@@ -174,9 +174,11 @@ inline Rounding decode_rounding(const Cpu& cpu, DType cache) {
   if (cache == DType::kQ8_0 && cpu.has(IsaLevel::kAvx512Vnni)) return code_rounding();
   return {};
 }
+inline Rounding segment_rounding(const Cpu& cpu) {
+  return cpu.has(IsaLevel::kAvx512Bf16) ? bf16_block_rounding() : Rounding{};
+}
 inline Rounding block_rounding(const Cpu& cpu, DType cache) {
-  if (cache != DType::kF32 && cpu.has(IsaLevel::kAvx512Bf16)) return bf16_block_rounding();
-  return {};
+  return cache == DType::kF32 ? Rounding{} : segment_rounding(cpu);
 }
 
 inline Rounding causal_rounding(const Cpu& cpu, std::int64_t tokens, DType cache) {

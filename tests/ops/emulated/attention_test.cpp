@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <cstring>
+#include <set>
 #include <span>
 #include <string>
 
@@ -13,19 +14,20 @@
 namespace tessera::testing {
 namespace {
 
-// Those that this CPU can run, for that struct of work.
-std::vector<emulated::AttentionKernel> kernels(std::string_view work) {
+// Those that this CPU can run, for these structs of work.
+std::vector<emulated::AttentionKernel> kernels(const std::set<std::string_view>& works) {
   const Cpu cpu = Cpu::from_environment();
   std::vector<emulated::AttentionKernel> all;
   for (const emulated::AttentionKernel& kernel : emulated::attention_kernels()) {
-    if (kernel.work == work && cpu.has(level_of(kernel.base))) all.push_back(kernel);
+    if (works.contains(kernel.work) && cpu.has(level_of(kernel.base))) all.push_back(kernel);
   }
   return all;
 }
 
 DType cache_of(const emulated::AttentionKernel& kernel) {
-  const std::string_view cache = kernel.cache;
-  return cache == "kF16" ? DType::kF16 : cache == "kBF16" ? DType::kBF16 : DType::kQ8_0;
+  constexpr std::pair<std::string_view, DType> kTypes[] = {
+      {"kF32", DType::kF32}, {"kF16", DType::kF16}, {"kBF16", DType::kBF16}, {"kQ8_0", DType::kQ8_0}};
+  return std::ranges::find(kTypes, kernel.cache, &std::pair<std::string_view, DType>::first)->second;
 }
 
 TEST(EmulatedAttention, PrintsWhatIsEmulated) { print_emulated("attention", emulated::attention_kernels()); }
@@ -98,7 +100,7 @@ void expect_block(const emulated::AttentionKernel& kernel, std::int64_t tokens, 
 }
 
 TEST(EmulatedAttention, OfBlocksMatchesDoubleForEveryTail) {
-  for (const emulated::AttentionKernel& kernel : kernels("AttentionBlock")) {
+  for (const emulated::AttentionKernel& kernel : kernels({"AttentionBlock", "SegmentBlock"})) {
     for (const std::int64_t dim : {1, 32, 33, 40, 64, 72, 80, 96, 128, 256}) {
       expect_block(kernel, 17, 2, dim, 127);
     }
@@ -112,7 +114,7 @@ TEST(EmulatedAttention, OfBlocksMatchesDoubleForEveryTail) {
 }
 
 TEST(EmulatedAttention, OfBlocksGivesARowTheSameBitsAmongAnyOthers) {
-  for (const emulated::AttentionKernel& kernel : kernels("AttentionBlock")) {
+  for (const emulated::AttentionKernel& kernel : kernels({"AttentionBlock", "SegmentBlock"})) {
     constexpr std::int64_t kTokens = 70, kHeads = 4, kDim = 96, kPast = 90;
     const AttentionCase all(kTokens, kHeads, 1, kDim, kPast + kTokens);
     const auto y = run_block(kernel, all, kPast);
@@ -128,7 +130,7 @@ TEST(EmulatedAttention, OfBlocksGivesARowTheSameBitsAmongAnyOthers) {
 }
 
 TEST(EmulatedAttention, OfBlocksKeepsNaNFromRowsThatDoNotSeeIt) {
-  for (const emulated::AttentionKernel& kernel : kernels("AttentionBlock")) {
+  for (const emulated::AttentionKernel& kernel : kernels({"AttentionBlock", "SegmentBlock"})) {
     constexpr std::int64_t kTokens = 60, kHeads = 4, kDim = 64, kPast = 100;
     const AttentionCase x(kTokens, kHeads, 1, kDim, kPast + kTokens);
     const DType type = cache_of(kernel);
@@ -139,8 +141,7 @@ TEST(EmulatedAttention, OfBlocksKeepsNaNFromRowsThatDoNotSeeIt) {
         auto k = encoded(x.k, type), v = encoded(x.v, type);
         // An element, or a block's scale.
         std::uint8_t* element = &(in_key ? k : v)[static_cast<std::size_t>(bad) * row];
-        element[0] = 0xFF;
-        element[1] = 0x7F;
+        std::fill_n(element, type == DType::kF32 ? 4 : 2, 0xFF);
         const auto y = run_block(kernel, x, kPast, k, v);
         const std::size_t hit_dims = in_key ? 64 : type == DType::kQ8_0 ? 32 : 1;
         for (std::size_t i = 0; i < y.size(); ++i) {
@@ -188,7 +189,7 @@ std::vector<float> run_decode(const emulated::AttentionKernel& kernel, const Att
 }
 
 TEST(EmulatedAttention, OfOnePositionMatchesDoubleForEveryTail) {
-  for (const emulated::AttentionKernel& kernel : kernels("DecodeRun")) {
+  for (const emulated::AttentionKernel& kernel : kernels({"DecodeRun"})) {
     const DType type = cache_of(kernel);
     for (const std::int64_t dim : {1, 32, 33, 64, 72, 96, 128, 256}) {
       if (dim % info(type).block_elems != 0) continue;

@@ -23,7 +23,7 @@ struct MatmulKernel : Kernel {
 };
 
 struct AttentionKernel : Kernel {
-  const char* work;   // AttentionBlock or DecodeRun of ops/attention/kernels.h
+  const char* work;   // AttentionBlock, SegmentBlock or DecodeRun of ops/attention/kernels.h
   const char* cache;  // enumerator of DType
   void (*run)(const void* work) noexcept;
 };
