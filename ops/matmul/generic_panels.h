@@ -1,6 +1,8 @@
 // Products over panels of 16 columns, on vectors of either width.
 #pragma once
 
+#include "ops/matmul/store_sums.h"
+
 namespace {
 
 constexpr int kPanelVectors = tessera::ops::kPanelColumns / F32::kLanes;
@@ -61,19 +63,19 @@ struct Block {
   const std::uint16_t* w;  // the first panel, at the block's first k
   std::int64_t panel;      // elements from one panel to the next
   std::int64_t depth;      // a multiple of the format's step
-  float* y;
-  std::int64_t y_stride;
-  bool first;  // sums start from zero, not from y
+  float* sums;             // rows kSumColumns apart
+  bool first;              // they start from zero
 };
 
-// Adds kRows x (kPanels * 16) products to y. Sums between two blocks rest in y: f32 there as in registers.
+// Adds kRows x (kPanels * 16) products to the sums.
 template <typename Format, int kRows, int kPanels>
 [[gnu::noinline]] void multiply(const Block& b) {
+  using tessera::ops::kSumColumns;
   constexpr int kVectors = kPanels * kPanelVectors;
   F32 sum[kRows][kVectors];
   for (int r = 0; r < kRows; ++r) {
     for (int v = 0; v < kVectors; ++v) {
-      sum[r][v] = b.first ? F32::zero() : F32::load(b.y + r * b.y_stride + v * F32::kLanes);
+      sum[r][v] = b.first ? F32::zero() : F32::load(b.sums + r * kSumColumns + v * F32::kLanes);
     }
   }
   const float* x = b.x;
@@ -93,21 +95,23 @@ template <typename Format, int kRows, int kPanels>
     w += Format::kStep * tessera::ops::kPanelColumns;
   }
   for (int r = 0; r < kRows; ++r) {
-    for (int v = 0; v < kVectors; ++v) sum[r][v].store(b.y + r * b.y_stride + v * F32::kLanes);
+    for (int v = 0; v < kVectors; ++v) sum[r][v].store(b.sums + r * kSumColumns + v * F32::kLanes);
   }
 }
 
 // All of `panels`, as many at once as kPanels says, the rest in halves of it.
 template <typename Format, int kRows, int kPanels>
 void multiply_panels(Block b, int panels) {
-  while (panels >= kPanels) {
-    multiply<Format, kRows, kPanels>(b);
-    b.w += kPanels * b.panel;
-    b.y += kPanels * tessera::ops::kPanelColumns;
-    panels -= kPanels;
-  }
+  if (panels >= kPanels) return multiply<Format, kRows, kPanels>(b);
   if constexpr (kPanels > 1) {
-    if (panels > 0) multiply_panels<Format, kRows, kPanels / 2>(b, panels);
+    constexpr int kHalf = kPanels / 2;
+    if (panels > kHalf) {
+      multiply<Format, kRows, kHalf>(b);
+      b.w += kHalf * b.panel;
+      b.sums += kHalf * tessera::ops::kPanelColumns;
+      panels -= kHalf;
+    }
+    multiply_panels<Format, kRows, kHalf>(b, panels);
   }
 }
 
@@ -120,27 +124,6 @@ void multiply_rows(const Block& b, std::int64_t rows, int panels) {
   }
 }
 
-inline void copy_tile(const float* from, std::int64_t from_stride, float* to, std::int64_t to_stride,
-                      std::int64_t rows, std::int64_t columns) {
-  for (std::int64_t r = 0; r < rows; ++r) {
-    for (std::int64_t c = 0; c < columns; ++c) to[r * to_stride + c] = from[r * from_stride + c];
-  }
-}
-
-// A block whose last panel has fewer than 16 columns of y: through a tile that has them all.
-template <typename Format>
-void multiply_edge(Block b, std::int64_t rows, int panels, std::int64_t columns) {
-  constexpr std::int64_t kStride = kMaxPanels * tessera::ops::kPanelColumns;
-  alignas(64) float tile[max_rows<Format>() * kStride] = {};
-  float* y = b.y;
-  const std::int64_t y_stride = b.y_stride;
-  if (!b.first) copy_tile(y, y_stride, tile, kStride, rows, columns);
-  b.y = tile;
-  b.y_stride = kStride;
-  multiply_rows<Format>(b, rows, panels);
-  copy_tile(tile, kStride, y, y_stride, rows, columns);
-}
-
 // Copies inputs [k, k + depth) of the tile's rows, zeros up to `padded`.
 template <typename Format>
 void copy_inputs(const tessera::ops::MatmulTile& t, std::int64_t k, std::int64_t depth, std::int64_t padded,
@@ -150,55 +133,52 @@ void copy_inputs(const tessera::ops::MatmulTile& t, std::int64_t k, std::int64_t
   }
 }
 
-inline void add_bias(const tessera::ops::MatmulTile& t) {
-  for (std::int64_t r = 0; r < t.rows; ++r) {
-    float* y = t.y + r * t.y_stride;
-    std::int64_t n = 0;
-    for (; n + F32::kLanes <= t.columns; n += F32::kLanes) {
-      (F32::load(y + n) + F32::load(t.bias + n)).store(y + n);
-    }
-    for (; n < t.columns; ++n) y[n] += t.bias[n];
+// The panels that are multiplied side by side with blocks of so many rows.
+template <typename Format, int kRows = max_rows<Format>()>
+int panels_beside_rows(std::int64_t rows) {
+  if constexpr (kRows > 1) {
+    if (rows < kRows) return panels_beside_rows<Format, kRows - 1>(rows);
   }
+  return panels_beside<Format>(kRows);
 }
 
-// The inputs of one block of k for all rows and columns of the tile: each group of panels stays in the cache
-// while the blocks of rows, as equal as can be, pass over it.
+// The inputs of one block of k for all rows and columns of the tile: panels stay in the first cache while the
+// blocks of rows, as equal as can be, pass over them.
 template <typename Format>
 void multiply_block(const tessera::ops::MatmulTile& t, const Block& block) {
-  using tessera::ops::kPanelColumns;
-  constexpr std::int64_t kMaxRows = max_rows<Format>(), kGroup = kMaxPanels * kPanelColumns;
+  using tessera::ops::kPanelColumns, tessera::ops::kSumColumns;
+  constexpr std::int64_t kMaxRows = max_rows<Format>();
   const std::int64_t row_blocks = (t.rows + kMaxRows - 1) / kMaxRows;
-  for (std::int64_t n = 0; n < t.columns; n += kGroup) {
-    const std::int64_t left = t.columns - n;
-    const std::int64_t columns = left < kGroup ? left : kGroup;
-    const int panels = static_cast<int>((columns + kPanelColumns - 1) / kPanelColumns);
+  const std::int64_t panels = (t.columns + kPanelColumns - 1) / kPanelColumns;
+  const int beside = panels_beside_rows<Format>((t.rows + row_blocks - 1) / row_blocks);
+  for (std::int64_t p = 0; p < panels; p += beside) {
+    const std::int64_t column = p * kPanelColumns, left = panels - p;
     for (std::int64_t i = 0; i < row_blocks; ++i) {
       const std::int64_t begin = i * t.rows / row_blocks, end = (i + 1) * t.rows / row_blocks;
       Block b = block;
       b.x += begin * tessera::ops::kBlockStride;
-      b.w += n / kPanelColumns * b.panel;
-      b.y = t.y + begin * t.y_stride + n;
-      if (columns % kPanelColumns == 0) {
-        multiply_rows<Format>(b, end - begin, panels);
-      } else {
-        multiply_edge<Format>(b, end - begin, panels, columns);
-      }
+      b.w += p * b.panel;
+      b.sums += (column / kSumColumns * t.rows + begin) * kSumColumns + column % kSumColumns;
+      multiply_rows<Format>(b, end - begin, static_cast<int>(left < beside ? left : beside));
     }
   }
 }
 
 template <typename Format>
 void matmul_panels(const tessera::ops::MatmulTile& t) {
-  using tessera::ops::kBlockDepth;
+  using tessera::ops::kBlockDepth, tessera::ops::kBlockStride, tessera::ops::kSumColumns;
   auto* x = static_cast<float*>(t.workspace);
+  float* sums = x + t.rows * kBlockStride;
   const std::int64_t padded = (t.k + Format::kStep - 1) / Format::kStep * Format::kStep;
   for (std::int64_t k = 0; k < padded || k == 0; k += kBlockDepth) {
     const std::int64_t depth = padded - k < kBlockDepth ? padded - k : kBlockDepth;
     copy_inputs<Format>(t, k, t.k - k < depth ? t.k - k : depth, depth, x);
     const std::uint16_t* w = static_cast<const std::uint16_t*>(t.w) + k * tessera::ops::kPanelColumns;
-    multiply_block<Format>(t, {x, w, t.w_stride / 2, depth, nullptr, t.y_stride, k == 0});
+    multiply_block<Format>(t, {x, w, t.w_stride / 2, depth, sums, k == 0});
   }
-  if (t.bias) add_bias(t);
+  for (std::int64_t column = 0; column < t.columns; column += kSumColumns) {
+    for (std::int64_t r = 0; r < t.rows; ++r, sums += kSumColumns) store_sums(t, r, column, sums, kSumColumns);
+  }
 }
 
 }  // namespace

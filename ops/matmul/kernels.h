@@ -76,13 +76,14 @@ constexpr std::size_t column_workspace(const MatmulExtents& e) {
 inline constexpr MatmulTiling kColumnTiles{144, 128, column_workspace};
 
 // Panels: rows of x are copied in blocks of kBlockDepth inputs, kBlockStride floats apart: 17 cache lines,
-// so that rows do not fall onto the same sets of the cache however x is laid out. The copy stays in the
-// second-level cache.
-inline constexpr std::int64_t kBlockDepth = 256, kBlockStride = kBlockDepth + 16;
+// so that rows do not fall onto the same sets of the cache however x is laid out. The copy and the sums of
+// the tile, kSumColumns of them together, stay in the second-level cache.
+inline constexpr std::int64_t kBlockDepth = 256, kBlockStride = kBlockDepth + 16, kSumColumns = 64;
 constexpr std::size_t panel_workspace(const MatmulExtents& e) {
-  return static_cast<std::size_t>(e.rows * kBlockStride) * sizeof(float);
+  const std::int64_t columns = (e.columns + kSumColumns - 1) / kSumColumns * kSumColumns;
+  return static_cast<std::size_t>(e.rows * (kBlockStride + columns)) * sizeof(float);
 }
-inline constexpr MatmulTiling kPanelTiles{144, 128, panel_workspace};
+inline constexpr MatmulTiling kPanelTiles{288, 512, panel_workspace};
 
 // OpenBLAS: the last rows of x, padded to kBlasRows, and their outputs. OpenBLAS rounds a row as its call's
 // number of rows demands; multiples of kBlasRows, and narrow tiles in calls of exactly so many, make it
