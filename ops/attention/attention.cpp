@@ -80,10 +80,12 @@ struct Cut {
   std::int64_t positions, heads;
   std::int64_t block_heads, head_blocks, block_positions, position_blocks;
 
-  Cut(std::int64_t position_count, std::int64_t head_count) : positions(position_count), heads(head_count) {
-    block_heads = std::clamp<std::int64_t>(heads, 1, kAttentionRows);
+  Cut(std::int64_t position_count, std::int64_t head_count, std::int64_t dim)
+      : positions(position_count), heads(head_count) {
+    const std::int64_t rows = attention_rows(dim);
+    block_heads = std::clamp<std::int64_t>(heads, 1, rows);
     head_blocks = parts(heads, block_heads);
-    position_blocks = parts(positions, kAttentionRows / block_heads);
+    position_blocks = parts(positions, rows / block_heads);
     block_positions = parts(positions, std::max<std::int64_t>(position_blocks, 1));
   }
   std::int64_t blocks() const { return head_blocks * position_blocks; }
@@ -121,7 +123,9 @@ AttentionBlock block_of(const KernelArgs& args, const Cut& cut, const Origin& fr
   return block;
 }
 
-Cut causal_cut(const TensorDesc& q, const TensorDesc& k) { return {q.shape[0], q.shape[1] / k.shape[1]}; }
+Cut causal_cut(const TensorDesc& q, const TensorDesc& k) {
+  return {q.shape[0], q.shape[1] / k.shape[1], q.shape[2]};
+}
 
 template <auto kernel>
 void run_causal(const KernelArgs& args, std::int64_t begin, std::int64_t end) noexcept {
@@ -140,8 +144,9 @@ void run_causal(const KernelArgs& args, std::int64_t begin, std::int64_t end) no
 template <auto kernel>
 void run_segment(const KernelArgs& args, std::int64_t begin, std::int64_t end) noexcept {
   const auto& params = args.get<SegmentParams>();
-  const Cut cut(params.segment, 1);
-  const std::int64_t heads = args.inputs[0].shape[1];
+  const Shape& shape = args.inputs[0].shape;
+  const Cut cut(params.segment, 1, shape[2]);
+  const std::int64_t heads = shape[1];
   for (std::int64_t task = begin; task < end; ++task) {
     const std::int64_t head = task / cut.blocks() % heads;
     const std::int64_t row = task / cut.blocks() / heads * params.segment;
@@ -282,7 +287,7 @@ OpPlan plan_segment(const OpArgs& args, const Cpu& cpu) {
   const AttentionRow& row = best_row(cpu, DType::kF32, &Runs::segment);
   return {.run = row.runs.segment,
           .kernel = row.name,
-          .tasks = shape[0] / segment * shape[1] * Cut(segment, 1).blocks(),
+          .tasks = shape[0] / segment * shape[1] * Cut(segment, 1, shape[2]).blocks(),
           .workspace_bytes = workspace_bytes(args),
           .in_place_inputs = 1};
 }

@@ -10,9 +10,9 @@ namespace {
 
 using tessera::ops::AttentionBlock;
 
-constexpr std::int64_t kRows = tessera::ops::kAttentionRows, kKeys = tessera::ops::kAttentionKeys;
+constexpr std::int64_t kKeys = tessera::ops::kAttentionKeys;
 // Accumulators at once: 6 x 4 of 32 registers, 6 x 2 of 16.
-constexpr std::int64_t kSumRows = 6, kSumVectors = F32::kRegisters == 32 ? 4 : 2;
+constexpr std::int64_t kSumRows = 6, kStripRows = 4 * kSumRows, kSumVectors = F32::kRegisters == 32 ? 4 : 2;
 
 // c = a b, or c = factor * c + a b with one factor a row. a and b hold what a unit multiplies, 32 bits each.
 struct Product {
@@ -121,17 +121,18 @@ struct Workspace {
 
   explicit Workspace(const AttentionBlock& block) {
     constexpr std::int64_t kPad = tessera::ops::kAttentionLanes;
+    const std::int64_t rows = tessera::ops::attention_rows(block.dim);
     width = tessera::ops::padded_dim(block.dim);
     q = block.workspace;
-    y = q + kRows * width;
-    k = y + kRows * width;
+    y = q + rows * width;
+    k = y + rows * width;
     v = k + kKeys * width;
     scores = v + kKeys * width;
-    sum = scores + kRows * kKeys;
+    sum = scores + tessera::ops::kAttentionScores;
     // Factors are made a vector at a time, from any row on.
-    largest = sum + kRows * kPad;
-    next = largest + kRows + kPad;
-    factor = next + kRows + kPad;
+    largest = sum + rows * kPad;
+    next = largest + rows + kPad;
+    factor = next + rows + kPad;
   }
 };
 
@@ -185,12 +186,13 @@ inline void load_values(const AttentionBlock& block, const Workspace& w, std::in
   }
 }
 
-// Turns n scores of each of the rows into weights, and moves the rows' maxima and sums on. Lanes beyond n
-// become -inf: their weight of 1.2e-38 is never read and is lost beside the sum, which is at least 1.
+// Turns n scores of each of the rows, a strip, into weights, and moves the rows' maxima and sums on. Lanes
+// beyond n become -inf: their weight of 1.2e-38 is never read and is lost beside the sum, which is at
+// least 1.
 inline void weigh(const Workspace& w, std::int64_t first, std::int64_t rows, std::int64_t n) {
   const std::int64_t padded = (n + kLanes - 1) / kLanes * kLanes;
   for (std::int64_t r = first; r < first + rows; ++r) {
-    float* s = w.scores + r * kKeys;
+    float* s = w.scores + (r - first) * kKeys;
     for (std::int64_t i = n; i < padded; ++i) s[i] = -__builtin_inff();
     F32 top = F32::all(w.largest[r]);
     for (std::int64_t i = 0; i < n; i += kLanes) top = F32::max(F32::load(s + i), top);
@@ -200,7 +202,7 @@ inline void weigh(const Workspace& w, std::int64_t first, std::int64_t rows, std
     exp(F32::load(w.largest + r) - F32::load(w.next + r)).store(w.factor + r);
   }
   for (std::int64_t r = first; r < first + rows; ++r) {
-    float* s = w.scores + r * kKeys;
+    float* s = w.scores + (r - first) * kKeys;
     const F32 top = F32::all(w.next[r]);
     F32 sum = F32::zero();
     for (std::int64_t i = 0; i < n; i += kLanes) {
@@ -214,20 +216,22 @@ inline void weigh(const Workspace& w, std::int64_t first, std::int64_t rows, std
 }
 
 // Lets the rows that see any of `count` keys from `first` on attend to them. Rows that see equally many go
-// together, and beyond what they see nothing is added: 0 * NaN would not be nothing.
+// together, a strip whose scores stay in the first cache, and beyond what they see nothing is added: 0 * NaN
+// would not be nothing.
 inline void attend_keys(const AttentionBlock& block, const Workspace& w, std::int64_t first,
                         std::int64_t count) {
-  for (std::int64_t p = 0, same; p < block.positions; p += same) {
-    const std::int64_t n = smaller(seen(block, p) - first, count);
+  const auto keys = [&](std::int64_t r) { return smaller(seen(block, r / block.heads) - first, count); };
+  const std::int64_t rows = block.positions * block.heads;
+  for (std::int64_t r = 0, same; r < rows; r += same) {
+    const std::int64_t n = keys(r);
     same = 1;
-    while (p + same < block.positions && smaller(seen(block, p + same) - first, count) == n) ++same;
+    while (same < kStripRows && r + same < rows && keys(r + same) == n) ++same;
     if (n <= 0) continue;
-    const std::int64_t row = p * block.heads, rows = same * block.heads;
-    float *scores = w.scores + row * kKeys, *y = w.y + row * w.width;
-    multiply<Singles>({w.q + row * w.width, w.k, scores, nullptr, w.width, kKeys, kKeys, block.dim}, rows,
+    float* y = w.y + r * w.width;
+    multiply<Singles>({w.q + r * w.width, w.k, w.scores, nullptr, w.width, kKeys, kKeys, block.dim}, same,
                       (n + kLanes - 1) / kLanes);
-    weigh(w, row, rows, n);
-    multiply<Singles>({scores, w.v, y, w.factor + row, kKeys, w.width, w.width, n}, rows, w.width / kLanes);
+    weigh(w, r, same, n);
+    multiply<Singles>({w.scores, w.v, y, w.factor + r, kKeys, w.width, w.width, n}, same, w.width / kLanes);
   }
 }
 

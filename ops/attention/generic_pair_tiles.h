@@ -51,7 +51,8 @@ inline void multiply_tiles(const TileProduct& p) {
 struct PairTiles {
   static constexpr std::int64_t kStripRows = 2 * kTileRows;
   // Tiles of weights may reach into what follows them, the sums.
-  static_assert((kStripRows - 1) * (kBlockKeys / 2) <= kRows * kLanes);
+  static_assert((kStripRows - 1) * (kBlockKeys / 2) <=
+                tessera::ops::attention_rows(tessera::ops::kAttentionMaxDim) * kLanes);
   static_assert(kPanelKeys % (2 * kLanes) == 0 && kBlockKeys / 2 % kPairsOfTile == 0);
 
   static void begin() { configure_tiles(); }

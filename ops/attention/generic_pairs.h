@@ -26,20 +26,21 @@ struct PairSpace {
   float *sum, *largest, *next, *factor;  // a row: kLanes, 1, 1, 1
 
   PairSpace(const AttentionBlock& block, std::int64_t strip_rows) {
+    const std::int64_t rows = tessera::ops::attention_rows(block.dim);
     width = tessera::ops::padded_dim(block.dim);
     pairs = (block.dim + 2 * kLanes - 1) / (2 * kLanes) * kLanes;
     used_pairs = (block.dim + 1) / 2;
     q = block.workspace;
-    y = q + kRows * pairs;
-    k = y + kRows * width;
+    y = q + rows * pairs;
+    k = y + rows * width;
     v = k + kBlockKeys * pairs;
     scores = v + kBlockKeys / 2 * width;
     weights = scores + strip_rows * kBlockKeys;
     sum = weights + strip_rows * kBlockKeys / 2;
     // Factors are made a vector at a time, from any row on.
-    largest = sum + kRows * kLanes;
-    next = largest + kRows + kLanes;
-    factor = next + kRows + kLanes;
+    largest = sum + rows * kLanes;
+    next = largest + rows + kLanes;
+    factor = next + rows + kLanes;
   }
 };
 
@@ -170,7 +171,7 @@ inline void add_pair_values(const PairSpace& w, std::int64_t strip, std::int64_t
 // Products on vectors. Of a strip of rows: scores of the first n keys, n > 0, and what add_pair_values does
 // for all keys of a block.
 struct PairVectors {
-  static constexpr std::int64_t kStripRows = 4 * kSumRows;
+  static constexpr std::int64_t kStripRows = ::kStripRows;
 
   static void begin() {}
   static void end() {}
@@ -228,7 +229,7 @@ inline void prefetch_part(const AttentionBlock& block, std::int64_t first, std::
 
 template <typename Row, typename Unit>
 inline void attend_pairs(const AttentionBlock& block) {
-  static_assert(kRows % Unit::kStripRows == 0);
+  static_assert(tessera::ops::attention_rows(1) % Unit::kStripRows == 0);
   const PairSpace w(block, Unit::kStripRows);
   begin_pair_rows(block, w);
   Unit::begin();

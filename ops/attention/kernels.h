@@ -20,7 +20,6 @@
 
 namespace tessera::ops {
 
-inline constexpr std::int64_t kAttentionRows = 288;    // most rows of a block
 inline constexpr std::int64_t kAttentionKeys = 64;     // keys that are widened at a time
 inline constexpr std::int64_t kAttentionMaxDim = 256;  // largest dim
 inline constexpr std::int64_t kAttentionLanes = 16;    // dims are padded to a multiple of this
@@ -29,13 +28,21 @@ static constexpr std::int64_t padded_dim(std::int64_t dim) {
   return (dim + kAttentionLanes - 1) / kAttentionLanes * kAttentionLanes;
 }
 
+// Most rows of a block. Each lays out its keys and values anew, so they are as many as leave queries and
+// outputs, 192 KiB each, in the second-level cache; a multiple of what kernels take at a time.
+static constexpr std::int64_t attention_rows(std::int64_t dim) {
+  constexpr std::int64_t kTogether = 96, kMost = 8 * kTogether;
+  const std::int64_t rows = 49152 / padded_dim(dim) / kTogether * kTogether;
+  return rows < kMost ? rows : kMost;
+}
+
 struct AttentionBlock {
   const float* q;  // row (p, h) at p * q_stride + h * q_head_stride
   float* y;
   const std::byte *k, *v;                                         // key s at s * k_stride, s * v_stride
   std::int64_t q_stride, q_head_stride, y_stride, y_head_stride;  // in elements
   std::int64_t k_stride, v_stride;                                // in bytes
-  std::int64_t positions, heads;                                  // positions * heads <= kAttentionRows
+  std::int64_t positions, heads;                                  // positions * heads <= attention_rows(dim)
   std::int64_t dim;
   std::int64_t visible, growth, keys;  // growth: 1 for causal attention, 0 where all positions see the same
   float scale;
@@ -45,12 +52,14 @@ struct AttentionBlock {
 // For kernels that round f32 keys and values to bf16: not where a cache was asked to be f32.
 struct SegmentBlock : AttentionBlock {};
 
-// Rows of q and y, a block of k and one of v, scores, and for each row a sum in lanes, the running maximum,
-// the new one and their factor. 798 KiB at dim 256. Kernels on bf16 have less in other parts.
+// Rows of q and y, a block of k and one of v, scores of the few rows that are taken at a time, and for each
+// row a sum in lanes, the running maximum, the new one and their factor. 558 KiB at dim 256. Kernels on bf16
+// have smaller q, larger blocks, and weights beside the scores.
+inline constexpr std::int64_t kAttentionScores = 8192;
 static constexpr std::int64_t attention_workspace_floats(std::int64_t dim) {
-  const std::int64_t width = padded_dim(dim);
-  return 2 * (kAttentionRows + kAttentionKeys) * width + kAttentionRows * kAttentionKeys +
-         kAttentionRows * kAttentionLanes + 3 * (kAttentionRows + kAttentionLanes);
+  const std::int64_t width = padded_dim(dim), rows = attention_rows(dim);
+  return 2 * (rows + kAttentionKeys) * width + kAttentionScores + rows * kAttentionLanes +
+         3 * (rows + kAttentionLanes);
 }
 
 // ---- one position ----

@@ -40,6 +40,15 @@ TEST(CausalAttention, MatchesDoubleOverBlocks) {
 }
 
 // Of one key/value head blocks with the largest and smallest scales of f16 and with a scale of zero.
+TEST(CausalAttention, MatchesDoubleInMoreRowsThanABlockHas) {
+  const AttentionCase x(250, 4, 1, 64, 280);
+  for (const Cpu& cpu : cpus()) {
+    SCOPED_TRACE(name(cpu.best()));
+    expect_within(run_causal(x, 20, DType::kBF16, cpu), expected_causal(stored(x, DType::kBF16), 20),
+                  block_rounding(cpu, DType::kBF16));
+  }
+}
+
 TEST(CausalAttention, KeepsExtremeScalesOfBlocks) {
   AttentionCase x(3, 2, 1, 64, 70);
   for (std::size_t s = 0; s < 70; ++s) {
@@ -269,7 +278,8 @@ TEST(SegmentAttention, MatchesDoubleInsideEachSegment) {
                             {195, 65, 3, 80},
                             {256, 64, 1, 64},
                             {300, 100, 2, 40},
-                            {129, 129, 1, 128}}) {
+                            {129, 129, 1, 128},
+                            {800, 800, 1, 64}}) {  // more rows than a block has
     AttentionCase x(s.rows, s.heads, s.heads, s.dim, s.rows);
     const auto from = [&](std::int64_t t) { return t / s.segment * s.segment; };
     const Expected expected =
