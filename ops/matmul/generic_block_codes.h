@@ -1,7 +1,7 @@
 // Codes and scales of panels of block formats, on vectors of either width.
 #pragma once
 
-#include "ops/matmul/store_sums.h"
+#include "ops/matmul/generic_sums.h"
 
 namespace {
 

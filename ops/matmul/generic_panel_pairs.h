@@ -1,4 +1,5 @@
-// Products over panels of bf16 with dot products of pairs, inputs rounded to bf16.
+// Products over panels of bf16 with dot products of pairs, inputs rounded to bf16; over panels of f16 with
+// these rounded as well, which takes nothing from weights that were bf16 once.
 #pragma once
 
 #include "ops/matmul/generic_panels.h"
@@ -6,6 +7,7 @@
 namespace {
 
 struct PairPanels {
+  static constexpr bool kConverts = false;
   static constexpr int kStep = 2, kWords = 1;
   static void get(const std::uint16_t* w, F32 (&out)[kWords][kPanelVectors]) {
     for (int v = 0; v < kPanelVectors; ++v) out[0][v] = Pairs::load(w + v * 2 * F32::kLanes).bits();
@@ -20,6 +22,17 @@ struct PairPanels {
     };
     for (std::int64_t i = 0; i < padded; i += 2 * F32::kLanes, to += F32::kLanes) {
       Pairs::rounded(load(i), load(i + F32::kLanes)).bits().store(to);
+    }
+  }
+};
+
+struct F16AsPairPanels : PairPanels {
+  static constexpr bool kConverts = true;
+  static void convert(const std::uint16_t* w, std::int64_t inputs, std::uint16_t* to) {
+    using tessera::ops::kPanelColumns;
+    for (std::int64_t k = 0; k < inputs; k += 2, w += 2 * kPanelColumns, to += 2 * kPanelColumns) {
+      const F32 second = k + 1 < inputs ? F32::load_f16(w + kPanelColumns) : F32::zero();
+      Pairs::interleaved(F32::load_f16(w), second).store(reinterpret_cast<std::uint8_t*>(to));
     }
   }
 };

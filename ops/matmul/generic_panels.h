@@ -1,7 +1,7 @@
 // Products over panels of 16 columns, on vectors of either width.
 #pragma once
 
-#include "ops/matmul/store_sums.h"
+#include "ops/matmul/generic_sums.h"
 
 namespace {
 
@@ -9,8 +9,10 @@ constexpr int kPanelVectors = tessera::ops::kPanelColumns / F32::kLanes;
 constexpr int kMaxPanels = 4;
 
 // kStep inputs of k at once, kept as kWords dwords; `get` gives what word i of a panel's step multiplies with
-// as kPanelVectors vectors, `add` adds a product.
+// as kPanelVectors vectors, `add` adds a product. Where kConverts, `convert` lays the k of a block of a panel
+// out anew, for all rows of the tile, before `get` reads it.
 struct FloatWords {
+  static constexpr bool kConverts = false;
   static F32 add(F32 input, F32 weight, F32 sum) { return F32::fma(input, weight, sum); }
   // n inputs, and zeros up to `padded`.
   static void copy(const float* from, std::int64_t n, std::int64_t padded, float* to) {
@@ -142,22 +144,33 @@ int panels_beside_rows(std::int64_t rows) {
   return panels_beside<Format>(kRows);
 }
 
-// The inputs of one block of k for all rows and columns of the tile: panels stay in the first cache while the
-// blocks of rows, as equal as can be, pass over them.
+// The inputs of one block of k, `inputs` that there are, for all rows and columns of the tile: panels stay in
+// the first cache while the blocks of rows, as equal as can be, pass over them.
+constexpr std::int64_t kConvertedPanel = tessera::ops::kBlockDepth * tessera::ops::kPanelColumns;
+
 template <typename Format>
-void multiply_block(const tessera::ops::MatmulTile& t, const Block& block) {
+void multiply_block(const tessera::ops::MatmulTile& t, const Block& block, std::int64_t inputs) {
   using tessera::ops::kPanelColumns, tessera::ops::kSumColumns;
   constexpr std::int64_t kMaxRows = max_rows<Format>();
   const std::int64_t row_blocks = (t.rows + kMaxRows - 1) / kMaxRows;
   const std::int64_t panels = (t.columns + kPanelColumns - 1) / kPanelColumns;
+  alignas(64) std::uint16_t converted[Format::kConverts ? kMaxPanels * kConvertedPanel : 1];
   const int beside = panels_beside_rows<Format>((t.rows + row_blocks - 1) / row_blocks);
   for (std::int64_t p = 0; p < panels; p += beside) {
     const std::int64_t column = p * kPanelColumns, left = panels - p;
+    Block of_panels = block;
+    of_panels.w += p * block.panel;
+    if constexpr (Format::kConverts) {
+      for (int i = 0; i < beside && i < left; ++i) {
+        Format::convert(of_panels.w + i * block.panel, inputs, converted + i * kConvertedPanel);
+      }
+      of_panels.w = converted;
+      of_panels.panel = kConvertedPanel;
+    }
     for (std::int64_t i = 0; i < row_blocks; ++i) {
       const std::int64_t begin = i * t.rows / row_blocks, end = (i + 1) * t.rows / row_blocks;
-      Block b = block;
+      Block b = of_panels;
       b.x += begin * tessera::ops::kBlockStride;
-      b.w += p * b.panel;
       b.sums += (column / kSumColumns * t.rows + begin) * kSumColumns + column % kSumColumns;
       multiply_rows<Format>(b, end - begin, static_cast<int>(left < beside ? left : beside));
     }
@@ -172,12 +185,14 @@ void matmul_panels(const tessera::ops::MatmulTile& t) {
   const std::int64_t padded = (t.k + Format::kStep - 1) / Format::kStep * Format::kStep;
   for (std::int64_t k = 0; k < padded || k == 0; k += kBlockDepth) {
     const std::int64_t depth = padded - k < kBlockDepth ? padded - k : kBlockDepth;
-    copy_inputs<Format>(t, k, t.k - k < depth ? t.k - k : depth, depth, x);
+    const std::int64_t inputs = t.k - k < depth ? t.k - k : depth;
+    copy_inputs<Format>(t, k, inputs, depth, x);
     const std::uint16_t* w = static_cast<const std::uint16_t*>(t.w) + k * tessera::ops::kPanelColumns;
-    multiply_block<Format>(t, {x, w, t.w_stride / 2, depth, sums, k == 0});
+    multiply_block<Format>(t, {x, w, t.w_stride / 2, depth, sums, k == 0}, inputs);
   }
   for (std::int64_t column = 0; column < t.columns; column += kSumColumns) {
-    for (std::int64_t r = 0; r < t.rows; ++r, sums += kSumColumns) store_sums(t, r, column, sums, kSumColumns);
+    for (std::int64_t r = 0; r < t.rows; ++r, sums += kSumColumns)
+      store_sums(t, r, column, sums, kSumColumns);
   }
 }
 

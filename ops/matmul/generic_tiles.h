@@ -101,6 +101,23 @@ struct Bf16Weights {
   }
 };
 
+// kF16Panels, rounded to bf16.
+struct F16Weights {
+  const MatmulTile& t;
+
+  void write(std::int64_t panel, std::int64_t k, std::uint8_t* to) const {
+    constexpr std::int64_t kRow = tessera::ops::kPanelColumns * 2;
+    prefetch_lines(strip_after(t, panel, k * kRow, kTileDepth * kRow), kStepDepth * kRow / 64);
+    const std::uint8_t* from = static_cast<const std::uint8_t*>(t.w) + panel * t.w_stride;
+    const auto row = [&](std::int64_t i) {
+      return i < t.k ? F32::load_f16(reinterpret_cast<const std::uint16_t*>(from + i * kRow)) : F32::zero();
+    };
+    for (int r = 0; r < kTileRows; ++r, to += kTileRowBytes) {
+      Pairs::interleaved(row(k + 2 * r), row(k + 2 * r + 1)).store(to);
+    }
+  }
+};
+
 // kBlockPanels, as the format's decoder gives them and then rounded to bf16.
 template <BlockFormat kFormat>
 struct BlockWeights {

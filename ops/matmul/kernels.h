@@ -9,8 +9,8 @@
 //
 // Order of summation, so that a row's bits do not depend on the other rows of the call, nor on the tile:
 //   panels   one f32 sum for each output, from 0, over k ascending with fused multiply-add, then the bias;
-//   pairs    (kAvx512Bf16 over panels of bf16) the same with x rounded to bf16, nearest even, denormals to
-//            zero, and of each two k the odd one first;
+//   pairs    (kAvx512Bf16, several rows) the same with x and weights of f16 rounded to bf16, nearest even,
+//            denormals to zero, and of each two k the odd one first;
 //   rows     one f32 sum for each lane of the level's vectors, fused, lanes added in a fixed tree, then the
 //            bias; OpenBLAS has an order of its own, kept fixed by calls of whole blocks of rows;
 //   blocks   exact integer sums over the codes of each group of 32 (of each 16 for Q6_K), less their offset;

@@ -11,6 +11,10 @@ void matmul_bf16_panels_x86_amx(const MatmulTile& tile) noexcept {
   multiply_tiles(tile, FloatInputs{tile}, Bf16Weights{tile});
 }
 
+void matmul_f16_panels_x86_amx(const MatmulTile& tile) noexcept {
+  multiply_tiles(tile, FloatInputs{tile}, F16Weights{tile});
+}
+
 void matmul_q8_0_x86_amx(const MatmulTile& tile) noexcept { multiply_block_tiles<kBlockQ8_0>(tile); }
 void matmul_q4_0_x86_amx(const MatmulTile& tile) noexcept { multiply_block_tiles<kBlockQ4_0>(tile); }
 void matmul_q4_1_x86_amx(const MatmulTile& tile) noexcept { multiply_block_tiles<kBlockQ4_1>(tile); }

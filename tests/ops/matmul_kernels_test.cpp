@@ -69,8 +69,9 @@ void expect_inside(const Kernel& kernel, std::int64_t rows, std::int64_t n, std:
               .rows = rows,
               .columns = n,
               .k = k});
-  const bool rounds = kernel.format == "kBf16Panels" && rounds_to_bf16(kernel.level);
-  Product(rounds ? as_bf16(values) : values, w.values, bias, rows, n, k).expect(inside(y, rows, n));
+  const bool rounds = kernel.format.ends_with("Panels") && rounds_to_bf16(kernel.level);
+  Product(rounds ? as_bf16(values) : values, rounds ? as_bf16(w.values) : w.values, bias, rows, n, k)
+      .expect(inside(y, rows, n));
 }
 
 void expect_blocks_inside(const Kernel& kernel, DType dtype, std::int64_t rows, std::int64_t n) {

@@ -41,7 +41,7 @@ void for_each_weight(const Sizes& s, const std::function<void(const Case&, const
     const ops::PackedWeight packed = ops::pack_weight(w.view, 2);
     const auto x = random_floats(s.rows * s.k, 2), bias = random_floats(with_bias ? s.n : 0, 3);
     const Product unrounded(x, w.values, bias, s.rows, s.n, s.k);
-    const Product rounded(as_bf16(x), w.values, bias, s.rows, s.n, s.k);
+    const Product rounded(as_bf16(x), as_bf16(w.values), bias, s.rows, s.n, s.k);
     for (const TensorView* weight : {static_cast<const TensorView*>(&w.view), &packed.view}) {
       for (const Cpu& cpu : cpus()) {
         const Product& expected = rounds_to_bf16(cpu, s.rows, *weight) ? rounded : unrounded;
@@ -199,7 +199,7 @@ TEST(PackWeight, KeepsValuesOfUnalignedSources) {
       const auto x = random_floats(5 * 31, 2);
       const auto y = run([&](Graph& g) { return ops::matmul(g, view(x, {5, 31}), packed.view); });
       const bool rounds = rounds_to_bf16(Cpu::from_environment(), 5, packed.view);
-      Product(rounds ? as_bf16(x) : x, w.values, {}, 5, 33, 31).expect(y);
+      Product(rounds ? as_bf16(x) : x, rounds ? as_bf16(w.values) : w.values, {}, 5, 33, 31).expect(y);
     }
   }
 }
@@ -262,7 +262,8 @@ TEST(PatchEmbed, TakesTheKernelAsInAFileAndPacked) {
         return ops::patch_embed(g, view(patches, {7, 96}), *weight, view(bias, {20}));
       });
       const bool rounds = rounds_to_bf16(Cpu::from_environment(), 7, *weight);
-      Product(rounds ? as_bf16(patches) : patches, w.values, bias, 7, 20, 96).expect(y);
+      Product(rounds ? as_bf16(patches) : patches, rounds ? as_bf16(w.values) : w.values, bias, 7, 20, 96)
+          .expect(y);
     }
   }
 }

@@ -21,15 +21,16 @@ inline std::vector<float> as_bf16(std::vector<float> x) {
   return x;
 }
 
-// Whether kernels of this level round x to bf16 before they multiply with a weight in panels of bf16.
+// Whether kernels of this level round x and weights to bf16 before they multiply with panels of numbers.
 inline bool rounds_to_bf16(IsaLevel level) {
   return level == IsaLevel::kAvx512Bf16 || level == IsaLevel::kAmx;
 }
 
 // Whether a product of these rows with `weight`, no block format, does so.
 inline bool rounds_to_bf16(const Cpu& cpu, std::int64_t rows, const TensorView& weight) {
-  const bool pairs = static_cast<ops::WeightLayout>(weight.layout) == ops::WeightLayout::kBf16Panels;
-  return pairs && rows > 1 && cpu.has(IsaLevel::kAvx512Bf16);
+  const auto layout = static_cast<ops::WeightLayout>(weight.layout);
+  const bool panels = layout == ops::WeightLayout::kF16Panels || layout == ops::WeightLayout::kBf16Panels;
+  return panels && rows > 1 && cpu.has(IsaLevel::kAvx512Bf16);
 }
 
 }  // namespace tessera::testing

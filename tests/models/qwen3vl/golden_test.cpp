@@ -96,13 +96,12 @@ TEST_P(Golden, PicturesGiveTheReferencesFeatures) {
 TEST_P(Golden, RoundingToBf16StaysWithinItsBounds) {
   if (!natural_cpu().has(IsaLevel::kAvx512Bf16)) GTEST_SKIP() << "no level of this CPU rounds to bf16";
   const qwen3vl::VisionConfig& vision = model_->config().vision;
-  // A product of several rows rounds them where its weight is bf16, an attention of the tower q, k, v and
-  // weights.
-  const bool products =
-      open_checkpoint(GetParam().model_folder())->entries()[0].view->dtype == DType::kBF16 &&
-      GetParam().stored == Stored::kAsInFile;
+  // A product of several rows rounds them where its weight is bf16, and the weight, too, where that is f16;
+  // an attention of the tower rounds q, k, v and weights.
+  const DType stored = open_checkpoint(GetParam().model_folder())->entries()[0].view->dtype;
+  const int product = GetParam().stored == Stored::kAsF32 ? 0 : stored == DType::kF16 ? 2 : 1;
   const auto tower = [&](std::int64_t blocks) {
-    return static_cast<double>(blocks * 4 + (products ? 1 + blocks * 4 + 2 : 0));
+    return static_cast<double>(blocks * 4 + product * (1 + blocks * 4 + 2));
   };
   Session session = f32_session(model_, 2, 512, natural_cpu());
   const auto pictures = encode(session, preprocess_, images_);
@@ -112,7 +111,7 @@ TEST_P(Golden, RoundingToBf16StaysWithinItsBounds) {
     expect_rounded(got, expected, tower(blocks), name);
   });
   const double roundings = (images_.empty() ? 0 : tower(vision.depth)) +
-                           static_cast<double>(products ? 4 * model_->config().text.num_hidden_layers : 0);
+                           static_cast<double>(product * 4 * model_->config().text.num_hidden_layers);
   const auto logits = session.prefill(ids_, pictures);
   const std::vector<float> expected = tensor("logits");
   const std::vector<float> last(expected.end() - static_cast<std::ptrdiff_t>(logits.size()), expected.end());

@@ -165,18 +165,22 @@ TEST(EmulatedMatmul, OfBlocksKeepsNaNInItsRowAndColumn) {
   }
 }
 
-// ---- weights of bf16 ----
+// ---- weights of bf16 and f16 ----
+
+DType number_dtype(const emulated::MatmulKernel& kernel) {
+  return kernel.format == std::string_view("kF16Panels") ? DType::kF16 : DType::kBF16;
+}
 
 void expect_product(const emulated::MatmulKernel& kernel, std::int64_t rows, std::int64_t n, std::int64_t k) {
   SCOPED_TRACE(trace(kernel, rows, n, k));
-  const FileWeight w(DType::kBF16, {n, k}, 1);
+  const FileWeight w(number_dtype(kernel), {n, k}, 1);
   const ops::PackedWeight packed = ops::pack_weight(w.view, 1);
   const auto x = random_floats(rows * k, 2), bias = random_floats(n, 3);
   const auto y = run_tile(kernel, x, std::numeric_limits<float>::quiet_NaN(), packed.view, bias);
-  Product(as_bf16(x), w.values, bias, rows, n, k).expect(y);
+  Product(as_bf16(x), as_bf16(w.values), bias, rows, n, k).expect(y);
 }
 
-TEST(EmulatedMatmul, OfBf16MatchesDoubleForEveryTail) {
+TEST(EmulatedMatmul, OfNumbersMatchesDoubleForEveryTail) {
   for (const emulated::MatmulKernel& kernel : kernels(false)) {
     for (const std::int64_t rows : kTails) expect_product(kernel, rows, 17, 33);
     for (const std::int64_t n : kTails) expect_product(kernel, 3, n, 31);
@@ -186,11 +190,11 @@ TEST(EmulatedMatmul, OfBf16MatchesDoubleForEveryTail) {
   }
 }
 
-TEST(EmulatedMatmul, OfBf16GivesARowTheSameBitsAmongAnyOthers) {
+TEST(EmulatedMatmul, OfNumbersGivesARowTheSameBitsAmongAnyOthers) {
   for (const emulated::MatmulKernel& kernel : kernels(false)) {
     SCOPED_TRACE(kernel.name);
     constexpr std::int64_t kRows = 33, kN = 70, kK = 600;
-    const FileWeight w(DType::kBF16, {kN, kK}, 1);
+    const FileWeight w(number_dtype(kernel), {kN, kK}, 1);
     const ops::PackedWeight packed = ops::pack_weight(w.view, 1);
     const auto x = random_floats(kRows * kK, 2), bias = random_floats(kN, 3);
     const auto product = [&](std::int64_t rows) {
@@ -204,10 +208,10 @@ TEST(EmulatedMatmul, OfBf16GivesARowTheSameBitsAmongAnyOthers) {
   }
 }
 
-TEST(EmulatedMatmul, OfBf16LetsNaNAndInfinityThrough) {
+TEST(EmulatedMatmul, OfNumbersLetsNaNAndInfinityThrough) {
   for (const emulated::MatmulKernel& kernel : kernels(false)) {
     SCOPED_TRACE(kernel.name);
-    const FileWeight w(DType::kBF16, {17, 33}, 1);
+    const FileWeight w(number_dtype(kernel), {17, 33}, 1);
     const ops::PackedWeight packed = ops::pack_weight(w.view, 1);
     auto x = random_floats(15 * 33, 2);
     x[4 * 33 + 32] = std::numeric_limits<float>::quiet_NaN();
@@ -221,11 +225,11 @@ TEST(EmulatedMatmul, OfBf16LetsNaNAndInfinityThrough) {
 }
 
 // What follows a panel's last inputs is the next panel.
-TEST(EmulatedMatmul, OfBf16KeepsNaNOfAWeightInItsColumn) {
+TEST(EmulatedMatmul, OfNumbersKeepsNaNOfAWeightInItsColumn) {
   for (const emulated::MatmulKernel& kernel : kernels(false)) {
     for (const std::int64_t k : {1, 31, 33, 256, 259}) {
       SCOPED_TRACE(trace(kernel, 3, 40, k));
-      FileWeight w(DType::kBF16, {40, k}, 1);
+      FileWeight w(number_dtype(kernel), {40, k}, 1);
       const std::uint16_t nan = 0x7FC0;
       std::memcpy(&w.bytes[static_cast<std::size_t>(16 * k) * 2], &nan, 2);
       const ops::PackedWeight packed = ops::pack_weight(w.view, 1);
