@@ -7,6 +7,11 @@
 
 namespace tessera::programs {
 
+std::int64_t picture_tokens(const ImageSize& seen, const PreprocessConfig& config) {
+  const std::int64_t side = std::int64_t{config.patch_size} * config.merge_size;
+  return seen.width / side * (seen.height / side);
+}
+
 Picture read_picture(const std::string& path, const PreprocessConfig& config) {
   Picture picture;
   picture.path = path;
@@ -18,7 +23,7 @@ Picture read_picture(const std::string& path, const PreprocessConfig& config) {
     throw Error(error.code(), path, error.field(), error.reason());
   }
   picture.grid = {1, picture.seen.height / config.patch_size, picture.seen.width / config.patch_size};
-  picture.tokens = picture.grid.patches() / (std::int64_t{config.merge_size} * config.merge_size);
+  picture.tokens = picture_tokens(picture.seen, config);
   return picture;
 }
 

@@ -18,6 +18,9 @@ struct Picture {
   std::int64_t tokens = 0;
 };
 
+// Tokens of a picture that the model sees at this size.
+std::int64_t picture_tokens(const ImageSize& seen, const PreprocessConfig& config);
+
 // Reads a picture, warns about what is odd in it, and finds out what the model will see. Throws
 // Error{kInput}.
 Picture read_picture(const std::string& path, const PreprocessConfig& config);

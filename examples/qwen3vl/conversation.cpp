@@ -19,10 +19,13 @@ std::string size_text(int width, int height) {
   return std::to_string(width) + " x " + std::to_string(height);
 }
 
-void announce(const Picture& picture, std::size_t bytes) {
+// `whole`: its tokens if only the model bounded them.
+void announce(const Picture& picture, std::int64_t whole, std::size_t bytes) {
+  const std::string reduced =
+      picture.tokens < whole ? " (up to " + std::to_string(whole) + " with --image-max-tokens)" : "";
   note(escape(picture.path) + ": " + size_text(picture.image.width, picture.image.height) +
        " pixels, seen as " + size_text(picture.seen.width, picture.seen.height) + ", " +
-       std::to_string(picture.tokens) + " tokens, " + mebibytes(bytes) + " to encode\n");
+       std::to_string(picture.tokens) + " tokens" + reduced + ", " + mebibytes(bytes) + " to encode\n");
 }
 
 // Adds the seconds that it lives to a sum.
@@ -142,7 +145,9 @@ bool Conversation::encode(std::span<const Picture> pictures, Answer& answer,
   for (const Picture& picture : pictures) {
     if (cancel_flag().load()) return false;
     const std::size_t bytes = session_.encode_bytes(picture.grid);
-    announce(picture, bytes);
+    const ImageSize whole =
+        smart_resize({picture.image.width, picture.image.height}, model_->preprocess().resize_rule());
+    announce(picture, picture_tokens(whole, model_->preprocess()), bytes);
     if (const std::size_t available = available_memory(); bytes > available) {
       throw Error(ErrorCode::kResource, picture.path, "memory",
                   "not enough (needs " + mebibytes(bytes) + ", available " + mebibytes(available) +

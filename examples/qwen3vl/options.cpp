@@ -60,7 +60,7 @@ void add_input(CLI::App& app, Options& o, Extra& extra) {
                "each <|image_pad|> takes the next --image");
   add_integer(app, "--image-min-tokens", "a picture becomes at least N tokens [the model's]",
               {1, kMaxImageTokens}, [&o](std::int64_t n) { o.image_min_tokens = n; });
-  add_integer(app, "--image-max-tokens", "a picture becomes at most N tokens [the model's]",
+  add_integer(app, "--image-max-tokens", "a picture becomes at most N tokens [the model's, at most 4096]",
               {1, kMaxImageTokens}, [&o](std::int64_t n) { o.image_max_tokens = n; });
 }
 
@@ -215,14 +215,16 @@ SamplerOptions sampler_options(const Options& options, const GenerationDefaults&
 }
 
 PreprocessConfig preprocess_config(const Options& options, PreprocessConfig config) {
-  const std::int64_t side = std::int64_t{config.patch_size} * config.merge_size;
+  const std::int64_t side = std::int64_t{config.patch_size} * config.merge_size, token = side * side;
   if (options.image_min_tokens) {
-    config.min_pixels = *options.image_min_tokens * side * side;
+    config.min_pixels = *options.image_min_tokens * token;
     config.max_pixels = std::max(config.max_pixels, config.min_pixels);
   }
   if (options.image_max_tokens) {
-    config.max_pixels = *options.image_max_tokens * side * side;
+    config.max_pixels = *options.image_max_tokens * token;
     config.min_pixels = std::min(config.min_pixels, config.max_pixels);
+  } else {
+    config.max_pixels = std::min(config.max_pixels, std::max(kDefaultImageTokens * token, config.min_pixels));
   }
   return config;
 }

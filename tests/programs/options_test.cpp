@@ -71,6 +71,20 @@ TEST(PictureTokens, OneBoundMovesTheOtherOutOfItsWay) {
   EXPECT_EQ(preprocess_config(o, model).max_pixels, 200 * 1024);
 }
 
+TEST(PictureTokens, AreAtMost4096UnlessAskedForMore) {
+  constexpr std::int64_t kToken = 32 * 32;
+  EXPECT_EQ(preprocess_config({}, {}).max_pixels, 4096 * kToken);
+  PreprocessConfig small;
+  small.max_pixels = 100 * kToken;
+  EXPECT_EQ(preprocess_config({}, small).max_pixels, 100 * kToken);
+  Options o;
+  o.image_max_tokens = 5000;
+  EXPECT_EQ(preprocess_config(o, {}).max_pixels, 5000 * kToken);
+  o = {};
+  o.image_min_tokens = 6000;
+  EXPECT_EQ(preprocess_config(o, {}).max_pixels, 6000 * kToken);
+}
+
 TEST(ContextSize, IsTheModelsUpTo8192) {
   EXPECT_EQ(context_size({}, 2048), 2048);
   EXPECT_EQ(context_size({}, 262144), 8192);
