@@ -60,6 +60,12 @@ constexpr int max_rows() {
   return rows;
 }
 
+// Inputs of k in a block.
+template <typename Format>
+constexpr std::int64_t block_depth() {
+  return tessera::ops::kBlockWords * Format::kStep / Format::kWords;
+}
+
 struct Block {
   const float* x;          // rows kBlockStride apart
   const std::uint16_t* w;  // the first panel, at the block's first k
@@ -146,7 +152,6 @@ int panels_beside_rows(std::int64_t rows) {
 
 // The inputs of one block of k, `inputs` that there are, for all rows and columns of the tile: panels stay in
 // the first cache while the blocks of rows, as equal as can be, pass over them.
-constexpr std::int64_t kConvertedPanel = tessera::ops::kBlockDepth * tessera::ops::kPanelColumns;
 
 template <typename Format>
 void multiply_block(const tessera::ops::MatmulTile& t, const Block& block, std::int64_t inputs) {
@@ -154,6 +159,7 @@ void multiply_block(const tessera::ops::MatmulTile& t, const Block& block, std::
   constexpr std::int64_t kMaxRows = max_rows<Format>();
   const std::int64_t row_blocks = (t.rows + kMaxRows - 1) / kMaxRows;
   const std::int64_t panels = (t.columns + kPanelColumns - 1) / kPanelColumns;
+  constexpr std::int64_t kConvertedPanel = block_depth<Format>() * kPanelColumns;
   alignas(64) std::uint16_t converted[Format::kConverts ? kMaxPanels * kConvertedPanel : 1];
   const int beside = panels_beside_rows<Format>((t.rows + row_blocks - 1) / row_blocks);
   for (std::int64_t p = 0; p < panels; p += beside) {
@@ -179,7 +185,8 @@ void multiply_block(const tessera::ops::MatmulTile& t, const Block& block, std::
 
 template <typename Format>
 void matmul_panels(const tessera::ops::MatmulTile& t) {
-  using tessera::ops::kBlockDepth, tessera::ops::kBlockStride, tessera::ops::kSumColumns;
+  using tessera::ops::kBlockStride, tessera::ops::kSumColumns;
+  constexpr std::int64_t kBlockDepth = block_depth<Format>();
   auto* x = static_cast<float*>(t.workspace);
   float* sums = x + t.rows * kBlockStride;
   const std::int64_t padded = (t.k + Format::kStep - 1) / Format::kStep * Format::kStep;

@@ -75,10 +75,10 @@ constexpr std::size_t column_workspace(const MatmulExtents& e) {
 }
 inline constexpr MatmulTiling kColumnTiles{144, 128, column_workspace};
 
-// Panels: rows of x are copied in blocks of kBlockDepth inputs, kBlockStride floats apart: 17 cache lines,
-// so that rows do not fall onto the same sets of the cache however x is laid out. The copy and the sums of
-// the tile, kSumColumns of them together, stay in the second-level cache.
-inline constexpr std::int64_t kBlockDepth = 256, kBlockStride = kBlockDepth + 16, kSumColumns = 64;
+// Panels: rows of x are copied in blocks of kBlockWords inputs, or pairs of inputs, kBlockStride apart: 17
+// cache lines, so that rows do not fall onto the same sets of the cache however x is laid out. The copy and
+// the sums of the tile, kSumColumns of them together, stay in the second-level cache.
+inline constexpr std::int64_t kBlockWords = 256, kBlockStride = kBlockWords + 16, kSumColumns = 64;
 constexpr std::size_t panel_workspace(const MatmulExtents& e) {
   const std::int64_t columns = (e.columns + kSumColumns - 1) / kSumColumns * kSumColumns;
   return static_cast<std::size_t>(e.rows * (kBlockStride + columns)) * sizeof(float);
