@@ -80,8 +80,9 @@ TESSERA_API Tensor top_k(Graph& g, const Operand& x, std::int64_t k);
 
 // y = x w^T: x [..., K], w [N, K] f32, f16 or bf16 as in a file, or packed by pack_weight -> [..., N]. Sums
 // are f32. A row of y is the same bits whatever other rows are computed with it; but one row alone may differ
-// from the same row among several: with f32 weights and OpenBLAS within float rounding, with bf16 weights and
-// block formats on AMX within that of bf16, to which x and the decoded weights are then rounded.
+// from the same row among several: with f32 weights and OpenBLAS within float rounding; with packed f16 and
+// bf16 weights where the CPU has bf16 dot products or tiles, and with block formats on AMX, within that of
+// bf16, to which x and the decoded weights are then rounded.
 //
 // With a block format x is quantized before, each group of 32 of a row to signed bytes by its own largest
 // magnitude (ops/matmul/activations.h): a step named quantize_rows, which products that read the same x one

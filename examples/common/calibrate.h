@@ -21,8 +21,8 @@ struct CalibrateOptions {
 };
 
 // Lets the model read the file. One that ends in .jsonl holds questions (dataset.h), with their answers where
-// they have one; any other is plain text, read in windows of 512 tokens. Nothing when cancelled. Throws
-// Error{kInput} for the data.
+// they have one; any other is plain text, read in windows of 512 tokens. Nothing when cancelled. The cache
+// is f32; products are of the CPU's best level. Throws Error{kInput} for the data.
 std::optional<qwen3vl::Importance> calibrate(const std::shared_ptr<const qwen3vl::Model>& model,
                                              const std::string& file, const CalibrateOptions& options);
 

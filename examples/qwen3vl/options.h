@@ -48,6 +48,7 @@ SamplerOptions sampler_options(const Options& options, const GenerationDefaults&
 // Bounds on tokens are bounds on the area: a token is a square of patch_size * merge_size pixels a side. A
 // bound given alone moves the model's other bound out of its way. Without an upper one pictures become at
 // most kDefaultImageTokens, where the model's own bound is higher: a phone's photo would take minutes.
+// Measuring and calibrating (examples/common/dataset.h) keep the model's bounds.
 inline constexpr std::int64_t kDefaultImageTokens = 4096;
 PreprocessConfig preprocess_config(const Options& options, PreprocessConfig config);
 // Rows of the KV cache: what -c says, else the model's maximum, but no more than 8192. Throws Error{kUsage}

@@ -13,6 +13,7 @@ using tessera::ops::AttentionBlock;
 constexpr std::int64_t kKeys = tessera::ops::kAttentionKeys;
 // Accumulators at once: 6 x 4 of 32 registers, 6 x 2 of 16.
 constexpr std::int64_t kSumRows = 6, kStripRows = 4 * kSumRows, kSumVectors = F32::kRegisters == 32 ? 4 : 2;
+static_assert(kStripRows * kKeys <= tessera::ops::kAttentionScores);
 
 // c = a b, or c = factor * c + a b with one factor a row. a and b hold what a unit multiplies, 32 bits each.
 struct Product {

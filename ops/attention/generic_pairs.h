@@ -229,7 +229,11 @@ inline void prefetch_part(const AttentionBlock& block, std::int64_t first, std::
 
 template <typename Row, typename Unit>
 inline void attend_pairs(const AttentionBlock& block) {
-  static_assert(tessera::ops::attention_rows(1) % Unit::kStripRows == 0);
+  static_assert(tessera::ops::attention_rows(1) % Unit::kStripRows == 0 &&
+                tessera::ops::attention_rows(tessera::ops::kAttentionMaxDim) % Unit::kStripRows == 0);
+  // Scores and weights, and what pairs of keys take more than f32: pairs of dims are padded to 16.
+  static_assert(Unit::kStripRows * kBlockKeys * 3 / 2 + kBlockKeys * kLanes / 2 <=
+                tessera::ops::kAttentionScores);
   const PairSpace w(block, Unit::kStripRows);
   begin_pair_rows(block, w);
   Unit::begin();

@@ -37,7 +37,7 @@ struct Bf16Panels : FloatWords {
   }
 };
 
-// Registers for the sums of `rows` x `panels` panels, weights of one step, an input and a mask.
+// Registers for the sums of `rows` x `panels` panels, weights of one step, and an input; one is left over.
 template <typename Format>
 constexpr bool fits(int rows, int panels) {
   return panels * kPanelVectors * (rows + Format::kWords) + 2 <= F32::kRegisters;
@@ -152,7 +152,6 @@ int panels_beside_rows(std::int64_t rows) {
 
 // The inputs of one block of k, `inputs` that there are, for all rows and columns of the tile: panels stay in
 // the first cache while the blocks of rows, as equal as can be, pass over them.
-
 template <typename Format>
 void multiply_block(const tessera::ops::MatmulTile& t, const Block& block, std::int64_t inputs) {
   using tessera::ops::kPanelColumns, tessera::ops::kSumColumns;
@@ -198,8 +197,9 @@ void matmul_panels(const tessera::ops::MatmulTile& t) {
     multiply_block<Format>(t, {x, w, t.w_stride / 2, depth, sums, k == 0}, inputs);
   }
   for (std::int64_t column = 0; column < t.columns; column += kSumColumns) {
-    for (std::int64_t r = 0; r < t.rows; ++r, sums += kSumColumns)
+    for (std::int64_t r = 0; r < t.rows; ++r, sums += kSumColumns) {
       store_sums(t, r, column, sums, kSumColumns);
+    }
   }
 }
 

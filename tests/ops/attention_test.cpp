@@ -39,7 +39,6 @@ TEST(CausalAttention, MatchesDoubleOverBlocks) {
   }
 }
 
-// Of one key/value head blocks with the largest and smallest scales of f16 and with a scale of zero.
 TEST(CausalAttention, MatchesDoubleInMoreRowsThanABlockHas) {
   const AttentionCase x(250, 4, 1, 64, 280);
   for (const Cpu& cpu : cpus()) {
@@ -49,6 +48,7 @@ TEST(CausalAttention, MatchesDoubleInMoreRowsThanABlockHas) {
   }
 }
 
+// Of one key/value head blocks with the largest and smallest scales of f16 and with a scale of zero.
 TEST(CausalAttention, KeepsExtremeScalesOfBlocks) {
   AttentionCase x(3, 2, 1, 64, 70);
   for (std::size_t s = 0; s < 70; ++s) {

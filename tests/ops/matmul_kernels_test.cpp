@@ -114,6 +114,7 @@ TEST(MatmulKernels, StayInsideTheirTile) {
       }
     }
     for (std::int64_t rows = 1; rows <= 30; ++rows) expect_inside(kernel, rows, 77, 37);
+    for (const std::int64_t k : {512, 513, 545, 1025}) expect_inside(kernel, 15, 70, k);
   }
 }
 

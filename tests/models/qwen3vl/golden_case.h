@@ -98,9 +98,10 @@ inline void expect_golden(const float* got, const std::vector<float>& expected, 
 }
 
 // After `roundings` of operands to bf16, one after the other on the way to these values. A rounding moves
-// each operand by up to 2^-9 of itself, up or down as it comes: sums of products of many of them move by as
-// much of their root mean square, and n such moves in a row by sqrt(n) times that. Single values stray
-// further: 4 times, where their errors are normally distributed, in one of 16000.
+// each operand by up to 2^-8 of itself, in the root mean square by less than 2^-9, up or down as it comes:
+// sums of products of many of them move by as much of their root mean square, and n such moves in a row by
+// sqrt(n) times that. Single values stray further: 4 times, where their errors are normally distributed, in
+// one of 16000.
 inline void expect_rounded(const float* got, const std::vector<float>& expected, double roundings,
                            const std::string& what) {
   double error = 0, size = 0, worst = 0;

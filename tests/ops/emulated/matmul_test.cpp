@@ -83,7 +83,7 @@ std::vector<float> run_tile(const emulated::MatmulKernel& kernel, const std::vec
 std::vector<float> run_blocks(const emulated::MatmulKernel& kernel, const std::vector<float>& x,
                               const TensorView& w, const std::vector<float>& bias) {
   ops::ActivationGroup nan{};
-  nan.d = std::numeric_limits<float>::quiet_NaN();
+  nan.d = nan.sum = std::numeric_limits<float>::quiet_NaN();
   return run_tile(kernel, quantized(x), nan, w, bias);
 }
 
@@ -186,7 +186,8 @@ TEST(EmulatedMatmul, OfNumbersMatchesDoubleForEveryTail) {
     for (const std::int64_t n : kTails) expect_product(kernel, 3, n, 31);
     for (const std::int64_t n : {48, 64, 65, 129}) expect_product(kernel, 5, n, 40);
     for (std::int64_t k = 1; k <= 67; ++k) expect_product(kernel, 2, 16, k);
-    for (const std::int64_t k : {255, 256, 257, 287, 289, 512, 600}) expect_product(kernel, 18, 70, k);
+    for (const std::int64_t k : {255, 256, 257, 287, 289, 511, 512, 513, 515, 600})
+      expect_product(kernel, 18, 70, k);
   }
 }
 
@@ -227,7 +228,7 @@ TEST(EmulatedMatmul, OfNumbersLetsNaNAndInfinityThrough) {
 // What follows a panel's last inputs is the next panel.
 TEST(EmulatedMatmul, OfNumbersKeepsNaNOfAWeightInItsColumn) {
   for (const emulated::MatmulKernel& kernel : kernels(false)) {
-    for (const std::int64_t k : {1, 31, 33, 256, 259}) {
+    for (const std::int64_t k : {1, 31, 33, 256, 259, 512, 515}) {
       SCOPED_TRACE(trace(kernel, 3, 40, k));
       FileWeight w(number_dtype(kernel), {40, k}, 1);
       const std::uint16_t nan = 0x7FC0;
