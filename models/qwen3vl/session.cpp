@@ -149,45 +149,63 @@ void Session::blame_nan(std::span<void* const> slots) {
 
 namespace {
 
-VisionOutputs build_vision(Graph& g, const Model& model, const Grid& grid) {
+std::int64_t feature_levels(const Model& model) {
+  return 1 + static_cast<std::int64_t>(model.config().vision.deepstack_visual_indexes.size());
+}
+std::int64_t picture_tokens(const Model& model, const Grid& grid) {
+  const std::int64_t merge = model.config().vision.spatial_merge_size;
+  return grid.patches() / (merge * merge);
+}
+
+void build_vision(Graph& g, const Model& model, const Grid& grid) {
   const VisionConfig& c = model.config().vision;
   const std::int64_t columns = c.in_channels * c.temporal_patch_size * c.patch_size * c.patch_size;
+  const std::int64_t levels = feature_levels(model);
   g.clear();
   VisionInputs in;
   in.grid = grid;
   in.patches = g.input(DType::kF32, {grid.patches(), columns}, "patches");
   in.positions = g.input(DType::kI32, {2, grid.patches()}, "positions");
-  VisionOutputs out = vision_forward(g, model.weights().vision, c, in);
-  g.output(out.merger);
-  for (const Tensor& level : out.deepstack) g.output(level);
-  return out;
+  in.features =
+      g.input(DType::kF32, {levels * picture_tokens(model, grid), 1, c.out_hidden_size}, "features");
+  in.first_rows = g.input(DType::kI32, {levels}, "first_rows");
+  g.output(vision_forward(g, model.weights().vision, c, in));
 }
 
 }  // namespace
 
 std::size_t Session::encode_bytes(const Grid& grid) {
   build_vision(graph_, *model_, grid);
-  return plans_.get(graph_)->bytes(options_.threads);
+  const std::int64_t features =
+      feature_levels(*model_) * picture_tokens(*model_, grid) * model_->config().vision.out_hidden_size;
+  return plans_.get(graph_)->bytes(options_.threads) + static_cast<std::size_t>(features) * sizeof(float);
 }
 
 std::optional<PictureFeatures> Session::encode(const Patches& patches, const RunOptions& options) {
-  const VisionOutputs out = build_vision(graph_, *model_, patches.grid);
+  build_vision(graph_, *model_, patches.grid);
   const Shape& patch_shape = graph_.nodes()[0].desc.shape;
   TESSERA_CHECK(static_cast<std::int64_t>(patches.values.size()) == patch_shape.elements());
-  std::vector<std::int32_t> positions =
-      vision_positions(patches.grid, model_->config().vision.spatial_merge_size);
-  void* const slots[] = {const_cast<float*>(patches.values.data()), positions.data()};
-  if (run(slots, options) == RunStatus::kCancelled) return std::nullopt;
+  const VisionConfig& c = model_->config().vision;
+  std::vector<std::int32_t> positions = vision_positions(patches.grid, c.spatial_merge_size);
 
   PictureFeatures features;
   features.grid_ = patches.grid;
-  features.tokens_ = graph_.shape(out.merger)[0];
-  features.width_ = graph_.shape(out.merger)[1];
-  for (std::size_t i = 0; i <= out.deepstack.size(); ++i) {
-    const TensorView level = executor_.output(static_cast<int>(i));
-    const std::span<const float> values(level.as<float>(), static_cast<std::size_t>(level.shape.elements()));
-    if (std::any_of(values.begin(), values.end(), [](float x) { return std::isnan(x); })) blame_nan(slots);
-    features.values_.insert(features.values_.end(), values.begin(), values.end());
+  features.tokens_ = picture_tokens(*model_, patches.grid);
+  features.width_ = c.out_hidden_size;
+  std::vector<std::int32_t> first_rows;
+  for (std::int64_t level = 0; level < feature_levels(*model_); ++level) {
+    first_rows.push_back(static_cast<std::int32_t>(level * features.tokens_));
+  }
+  features.values_.resize(first_rows.size() * static_cast<std::size_t>(features.tokens_ * features.width_));
+  void* const slots[] = {const_cast<float*>(patches.values.data()), positions.data(), features.values_.data(),
+                         first_rows.data()};
+  if (run(slots, options) == RunStatus::kCancelled) return std::nullopt;
+  const bool any_nan =
+      std::any_of(features.values_.begin(), features.values_.end(), [](float x) { return std::isnan(x); });
+  if (any_nan) {
+    // A step that writes a level is not to be blamed for the others.
+    std::fill(features.values_.begin(), features.values_.end(), 0.0f);
+    blame_nan(slots);
   }
   return features;
 }

@@ -46,8 +46,7 @@ Tensor merge(Graph& g, const MergerWeights& w, std::int64_t window, Tensor x) {
 
 }  // namespace
 
-VisionOutputs vision_forward(Graph& g, const VisionWeights& w, const VisionConfig& c,
-                             const VisionInputs& in) {
+Tensor vision_forward(Graph& g, const VisionWeights& w, const VisionConfig& c, const VisionInputs& in) {
   const Graph::Scope model(g, "model.visual");
   const Grid& grid = in.grid;
   const std::int64_t window = c.spatial_merge_size * c.spatial_merge_size;
@@ -62,8 +61,12 @@ VisionOutputs vision_forward(Graph& g, const VisionWeights& w, const VisionConfi
       {.t = grid.t, .h = grid.h, .w = grid.w, .merge = static_cast<std::int32_t>(c.spatial_merge_size)});
   x = g.name(add(g, x, positions), "pos_embed");
 
-  VisionOutputs out;
-  out.deepstack.resize(c.deepstack_visual_indexes.size());
+  Tensor features = in.features;
+  const auto write = [&](Tensor rows, std::int64_t level) {
+    const Shape shape = g.shape(rows);
+    features = append_rows(g, features, reshape(g, rows, {shape[0], 1, shape[1]}),
+                           slice(g, in.first_rows, 0, level, level + 1));
+  };
   for (std::size_t i = 0; i < w.blocks.size(); ++i) {
     const Graph::Scope scope(g, "blocks." + std::to_string(i));
     const VisionBlockWeights& block = w.blocks[i];
@@ -76,12 +79,12 @@ VisionOutputs vision_forward(Graph& g, const VisionWeights& w, const VisionConfi
     if (tap != taps.end()) {
       const auto k = static_cast<std::size_t>(tap - taps.begin());
       const Graph::Scope deepstack(g, "deepstack_merger_list." + std::to_string(k));
-      out.deepstack[k] = merge(g, w.deepstack_mergers[k], window, x);
+      write(merge(g, w.deepstack_mergers[k], window, x), static_cast<std::int64_t>(1 + k));
     }
   }
   const Graph::Scope scope(g, "merger");
-  out.merger = merge(g, w.merger, window, x);
-  return out;
+  write(merge(g, w.merger, window, x), 0);
+  return features;
 }
 
 std::vector<std::int32_t> vision_positions(const Grid& grid, std::int64_t merge_size) {

@@ -14,15 +14,15 @@ namespace tessera::qwen3vl {
 struct VisionInputs {
   Tensor patches;    // [P, 3 * 2 * 16 * 16], rows in merge order
   Tensor positions;  // i32 [2, P]: row and column of each patch
-  Grid grid;         // P = t * h * w
+  // [(1 + K) N, 1, D], N = P / merge^2 tokens in raster order: what the merger makes of them, then what each
+  // DeepStack merger does. Written, level after level, so that no level waits in the arena for the others.
+  Tensor features;
+  Tensor first_rows;  // i32 [1 + K]: 0, N, 2 N …
+  Grid grid;          // P = t * h * w
 };
 
-struct VisionOutputs {
-  Tensor merger;                  // [N, D], N = P / merge^2 tokens in raster order
-  std::vector<Tensor> deepstack;  // K of [N, D]
-};
-
-VisionOutputs vision_forward(Graph& g, const VisionWeights& w, const VisionConfig& c, const VisionInputs& in);
+// The features, all of them written.
+Tensor vision_forward(Graph& g, const VisionWeights& w, const VisionConfig& c, const VisionInputs& in);
 
 // Row and column of each patch in merge order, [2, P]: what VisionInputs::positions reads.
 std::vector<std::int32_t> vision_positions(const Grid& grid, std::int64_t merge_size);
