@@ -82,8 +82,7 @@ inline void add_block(const QueryCodes* queries, std::int64_t b, const Quads* co
   }
 }
 
-// Scores of kLanes keys from `first` on; keys beyond the run's repeat
-// its last.
+// Scores of kLanes keys from `first` on; keys beyond the run's repeat its last.
 template <int kHeads>
 inline void score_codes(const DecodeRun& run, const DecodeSpace& w, std::int64_t first) {
   prefetch_rows(run.v + first * run.v_stride, kLanes, run.v_stride, RowQ8_0::bytes(run.dim));

@@ -2,6 +2,7 @@
 // these rounded as well, which takes nothing from weights that were bf16 once.
 #pragma once
 
+#include "ops/matmul/generic_pairs.h"
 #include "ops/matmul/generic_panels.h"
 
 namespace {
@@ -16,12 +17,8 @@ struct PairPanels {
     return Pairs::dot(Pairs::of_bits(input), Pairs::of_bits(weight), sum);
   }
   static void copy(const float* from, std::int64_t n, std::int64_t padded, float* to) {
-    const auto load = [&](std::int64_t i) {
-      if (i + F32::kLanes <= n) return F32::load(from + i);
-      return i < n ? F32::load_n(from + i, n - i) : F32::zero();
-    };
     for (std::int64_t i = 0; i < padded; i += 2 * F32::kLanes, to += F32::kLanes) {
-      Pairs::rounded(load(i), load(i + F32::kLanes)).bits().store(to);
+      round_inputs(from + i, n - i).bits().store(to);
     }
   }
 };
@@ -31,8 +28,7 @@ struct F16AsPairPanels : PairPanels {
   static void convert(const std::uint16_t* w, std::int64_t inputs, std::uint16_t* to) {
     using tessera::ops::kPanelColumns;
     for (std::int64_t k = 0; k < inputs; k += 2, w += 2 * kPanelColumns, to += 2 * kPanelColumns) {
-      const F32 second = k + 1 < inputs ? F32::load_f16(w + kPanelColumns) : F32::zero();
-      Pairs::interleaved(F32::load_f16(w), second).store(reinterpret_cast<std::uint8_t*>(to));
+      round_f16_weights(w, inputs - k).store(reinterpret_cast<std::uint8_t*>(to));
     }
   }
 };

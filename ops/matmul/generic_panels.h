@@ -141,15 +141,6 @@ void copy_inputs(const tessera::ops::MatmulTile& t, std::int64_t k, std::int64_t
   }
 }
 
-// The panels that are multiplied side by side with blocks of so many rows.
-template <typename Format, int kRows = max_rows<Format>()>
-int panels_beside_rows(std::int64_t rows) {
-  if constexpr (kRows > 1) {
-    if (rows < kRows) return panels_beside_rows<Format, kRows - 1>(rows);
-  }
-  return panels_beside<Format>(kRows);
-}
-
 // The inputs of one block of k, `inputs` that there are, for all rows and columns of the tile: panels stay in
 // the first cache while the blocks of rows, as equal as can be, pass over them.
 template <typename Format>
@@ -160,7 +151,7 @@ void multiply_block(const tessera::ops::MatmulTile& t, const Block& block, std::
   const std::int64_t panels = (t.columns + kPanelColumns - 1) / kPanelColumns;
   constexpr std::int64_t kConvertedPanel = block_depth<Format>() * kPanelColumns;
   alignas(64) std::uint16_t converted[Format::kConverts ? kMaxPanels * kConvertedPanel : 1];
-  const int beside = panels_beside_rows<Format>((t.rows + row_blocks - 1) / row_blocks);
+  const int beside = panels_beside<Format>(static_cast<int>((t.rows + row_blocks - 1) / row_blocks));
   for (std::int64_t p = 0; p < panels; p += beside) {
     const std::int64_t column = p * kPanelColumns, left = panels - p;
     Block of_panels = block;

@@ -15,6 +15,7 @@
 #pragma once
 
 #include "ops/matmul/generic_block_codes.h"
+#include "ops/matmul/generic_pairs.h"
 
 namespace {
 
@@ -36,20 +37,9 @@ struct FloatInputs {
   void write(std::int64_t row_tile, std::int64_t k, std::uint8_t* to) const {
     for (int r = 0; r < kTileRows; ++r, to += kTileRowBytes) {
       const std::int64_t row = row_tile * kTileRows + r;
-      F32 low = F32::zero(), high = F32::zero();
-      if (row < t.rows) {
-        const float* x = static_cast<const float*>(t.x) + row * t.x_stride + k;
-        low = load(x, t.k - k);
-        high = load(x + F32::kLanes, t.k - k - F32::kLanes);
-      }
-      Pairs::rounded(low, high).store(to);
+      const float* x = static_cast<const float*>(t.x) + row * t.x_stride + k;
+      round_inputs(x, row < t.rows ? t.k - k : 0).store(to);
     }
-  }
-
- private:
-  static F32 load(const float* x, std::int64_t left) {
-    if (left >= F32::kLanes) return F32::load(x);
-    return left > 0 ? F32::load_n(x, left) : F32::zero();
   }
 };
 
@@ -108,12 +98,9 @@ struct F16Weights {
   void write(std::int64_t panel, std::int64_t k, std::uint8_t* to) const {
     constexpr std::int64_t kRow = tessera::ops::kPanelColumns * 2;
     prefetch_lines(strip_after(t, panel, k * kRow, kTileDepth * kRow), kStepDepth * kRow / 64);
-    const std::uint8_t* from = static_cast<const std::uint8_t*>(t.w) + panel * t.w_stride;
-    const auto row = [&](std::int64_t i) {
-      return i < t.k ? F32::load_f16(reinterpret_cast<const std::uint16_t*>(from + i * kRow)) : F32::zero();
-    };
-    for (int r = 0; r < kTileRows; ++r, to += kTileRowBytes) {
-      Pairs::interleaved(row(k + 2 * r), row(k + 2 * r + 1)).store(to);
+    const std::uint8_t* from = static_cast<const std::uint8_t*>(t.w) + panel * t.w_stride + k * kRow;
+    for (int r = 0; r < kTileRows; ++r, to += kTileRowBytes, from += 2 * kRow) {
+      round_f16_weights(reinterpret_cast<const std::uint16_t*>(from), t.k - k - 2 * r).store(to);
     }
   }
 };

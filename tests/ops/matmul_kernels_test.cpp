@@ -70,7 +70,7 @@ void expect_inside(const Kernel& kernel, std::int64_t rows, std::int64_t n, std:
               .columns = n,
               .k = k});
   const bool rounds = kernel.format.ends_with("Panels") && rounds_to_bf16(kernel.level);
-  Product(rounds ? as_bf16(values) : values, rounds ? as_bf16(w.values) : w.values, bias, rows, n, k)
+  Product(as_multiplied(values, rounds), as_multiplied(w.values, rounds), bias, rows, n, k)
       .expect(inside(y, rows, n));
 }
 

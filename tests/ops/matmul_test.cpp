@@ -199,7 +199,7 @@ TEST(PackWeight, KeepsValuesOfUnalignedSources) {
       const auto x = random_floats(5 * 31, 2);
       const auto y = run([&](Graph& g) { return ops::matmul(g, view(x, {5, 31}), packed.view); });
       const bool rounds = rounds_to_bf16(Cpu::from_environment(), 5, packed.view);
-      Product(rounds ? as_bf16(x) : x, rounds ? as_bf16(w.values) : w.values, {}, 5, 33, 31).expect(y);
+      Product(as_multiplied(x, rounds), as_multiplied(w.values, rounds), {}, 5, 33, 31).expect(y);
     }
   }
 }
@@ -262,8 +262,7 @@ TEST(PatchEmbed, TakesTheKernelAsInAFileAndPacked) {
         return ops::patch_embed(g, view(patches, {7, 96}), *weight, view(bias, {20}));
       });
       const bool rounds = rounds_to_bf16(Cpu::from_environment(), 7, *weight);
-      Product(rounds ? as_bf16(patches) : patches, rounds ? as_bf16(w.values) : w.values, bias, 7, 20, 96)
-          .expect(y);
+      Product(as_multiplied(patches, rounds), as_multiplied(w.values, rounds), bias, 7, 20, 96).expect(y);
     }
   }
 }

@@ -21,6 +21,11 @@ inline std::vector<float> as_bf16(std::vector<float> x) {
   return x;
 }
 
+// Operands of a product that rounds, or does not.
+inline std::vector<float> as_multiplied(const std::vector<float>& x, bool rounds) {
+  return rounds ? as_bf16(x) : x;
+}
+
 // Whether kernels of this level round x and weights to bf16 before they multiply with panels of numbers.
 inline bool rounds_to_bf16(IsaLevel level) {
   return level == IsaLevel::kAvx512Bf16 || level == IsaLevel::kAmx;
