@@ -7,9 +7,8 @@
 
 namespace tessera::programs {
 
-std::int64_t picture_tokens(const ImageSize& seen, const PreprocessConfig& config) {
-  const std::int64_t side = std::int64_t{config.patch_size} * config.merge_size;
-  return seen.width / side * (seen.height / side);
+Grid picture_grid(const ImageSize& seen, const PreprocessConfig& config) {
+  return {1, seen.height / config.patch_size, seen.width / config.patch_size};
 }
 
 Picture read_picture(const std::string& path, const PreprocessConfig& config) {
@@ -22,8 +21,8 @@ Picture read_picture(const std::string& path, const PreprocessConfig& config) {
   } catch (const Error& error) {
     throw Error(error.code(), path, error.field(), error.reason());
   }
-  picture.grid = {1, picture.seen.height / config.patch_size, picture.seen.width / config.patch_size};
-  picture.tokens = picture_tokens(picture.seen, config);
+  picture.grid = picture_grid(picture.seen, config);
+  picture.tokens = picture.grid.tokens(config.merge_size);
   return picture;
 }
 

@@ -18,8 +18,8 @@ struct Picture {
   std::int64_t tokens = 0;
 };
 
-// Tokens of a picture that the model sees at this size.
-std::int64_t picture_tokens(const ImageSize& seen, const PreprocessConfig& config);
+// Of a picture that the model sees at this size.
+Grid picture_grid(const ImageSize& seen, const PreprocessConfig& config);
 
 // Reads a picture, warns about what is odd in it, and finds out what the model will see. Throws
 // Error{kInput}.

@@ -145,9 +145,9 @@ bool Conversation::encode(std::span<const Picture> pictures, Answer& answer,
   for (const Picture& picture : pictures) {
     if (cancel_flag().load()) return false;
     const std::size_t bytes = session_.encode_bytes(picture.grid);
-    const ImageSize whole =
-        smart_resize({picture.image.width, picture.image.height}, model_->preprocess().resize_rule());
-    announce(picture, picture_tokens(whole, model_->preprocess()), bytes);
+    const PreprocessConfig& own = model_->preprocess();
+    const ImageSize whole = smart_resize({picture.image.width, picture.image.height}, own.resize_rule());
+    announce(picture, picture_grid(whole, own).tokens(own.merge_size), bytes);
     if (const std::size_t available = available_memory(); bytes > available) {
       throw Error(ErrorCode::kResource, picture.path, "memory",
                   "not enough (needs " + mebibytes(bytes) + ", available " + mebibytes(available) +

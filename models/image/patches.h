@@ -31,6 +31,8 @@ struct Grid {
   int h = 0;
   int w = 0;
   std::int64_t patches() const { return std::int64_t{t} * h * w; }
+  // Where `merge` patches a side become one token.
+  std::int64_t tokens(std::int64_t merge) const { return patches() / (merge * merge); }
   friend bool operator==(const Grid&, const Grid&) = default;
 };
 

@@ -21,7 +21,7 @@ class GridQueue {
                         std::to_string(grid.w) + " is no positive multiple of the merge size " +
                         std::to_string(merge_));
       }
-      wanted_ += grid.patches() / merge_ / merge_;
+      wanted_ += grid.tokens(merge_);
     }
   }
 
