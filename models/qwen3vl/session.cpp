@@ -19,7 +19,9 @@ class NanFinder : public StepObserver {
  public:
   void run_begins(const Plan& plan, int) override { plan_ = &plan; }
   void step_done(int step, std::span<const TensorView>, const TensorView& output) noexcept override {
-    if (found_ >= 0 || output.dtype != DType::kF32 || !output.is_dense()) return;
+    // Beside what a step wrote there stand numbers of earlier runs; its own were seen where they were made.
+    const bool writes = plan_->steps()[static_cast<std::size_t>(step)].op->writes_input >= 0;
+    if (found_ >= 0 || writes || output.dtype != DType::kF32 || !output.is_dense()) return;
     const auto* values = output.as<float>();
     if (std::any_of(values, values + output.shape.elements(), [](float x) { return std::isnan(x); }))
       found_ = step;
@@ -149,25 +151,21 @@ void Session::blame_nan(std::span<void* const> slots) {
 
 namespace {
 
-std::int64_t feature_levels(const Model& model) {
-  return 1 + static_cast<std::int64_t>(model.config().vision.deepstack_visual_indexes.size());
-}
-std::int64_t picture_tokens(const Model& model, const Grid& grid) {
-  const std::int64_t merge = model.config().vision.spatial_merge_size;
-  return grid.patches() / (merge * merge);
+std::int64_t feature_levels(const VisionConfig& c) {
+  return 1 + static_cast<std::int64_t>(c.deepstack_visual_indexes.size());
 }
 
 void build_vision(Graph& g, const Model& model, const Grid& grid) {
   const VisionConfig& c = model.config().vision;
   const std::int64_t columns = c.in_channels * c.temporal_patch_size * c.patch_size * c.patch_size;
-  const std::int64_t levels = feature_levels(model);
+  const std::int64_t levels = feature_levels(c);
   g.clear();
   VisionInputs in;
   in.grid = grid;
   in.patches = g.input(DType::kF32, {grid.patches(), columns}, "patches");
   in.positions = g.input(DType::kI32, {2, grid.patches()}, "positions");
   in.features =
-      g.input(DType::kF32, {levels * picture_tokens(model, grid), 1, c.out_hidden_size}, "features");
+      g.input(DType::kF32, {levels * grid.tokens(c.spatial_merge_size), 1, c.out_hidden_size}, "features");
   in.first_rows = g.input(DType::kI32, {levels}, "first_rows");
   g.output(vision_forward(g, model.weights().vision, c, in));
 }
@@ -176,8 +174,8 @@ void build_vision(Graph& g, const Model& model, const Grid& grid) {
 
 std::size_t Session::encode_bytes(const Grid& grid) {
   build_vision(graph_, *model_, grid);
-  const std::int64_t features =
-      feature_levels(*model_) * picture_tokens(*model_, grid) * model_->config().vision.out_hidden_size;
+  const VisionConfig& c = model_->config().vision;
+  const std::int64_t features = feature_levels(c) * grid.tokens(c.spatial_merge_size) * c.out_hidden_size;
   return plans_.get(graph_)->bytes(options_.threads) + static_cast<std::size_t>(features) * sizeof(float);
 }
 
@@ -190,23 +188,18 @@ std::optional<PictureFeatures> Session::encode(const Patches& patches, const Run
 
   PictureFeatures features;
   features.grid_ = patches.grid;
-  features.tokens_ = picture_tokens(*model_, patches.grid);
+  features.tokens_ = patches.grid.tokens(c.spatial_merge_size);
   features.width_ = c.out_hidden_size;
   std::vector<std::int32_t> first_rows;
-  for (std::int64_t level = 0; level < feature_levels(*model_); ++level) {
+  for (std::int64_t level = 0; level < feature_levels(c); ++level) {
     first_rows.push_back(static_cast<std::int32_t>(level * features.tokens_));
   }
   features.values_.resize(first_rows.size() * static_cast<std::size_t>(features.tokens_ * features.width_));
   void* const slots[] = {const_cast<float*>(patches.values.data()), positions.data(), features.values_.data(),
                          first_rows.data()};
   if (run(slots, options) == RunStatus::kCancelled) return std::nullopt;
-  const bool any_nan =
-      std::any_of(features.values_.begin(), features.values_.end(), [](float x) { return std::isnan(x); });
-  if (any_nan) {
-    // A step that writes a level is not to be blamed for the others.
-    std::fill(features.values_.begin(), features.values_.end(), 0.0f);
-    blame_nan(slots);
-  }
+  const auto is_nan = [](float x) { return std::isnan(x); };
+  if (std::any_of(features.values_.begin(), features.values_.end(), is_nan)) blame_nan(slots);
   return features;
 }
 
@@ -274,7 +267,7 @@ Session::Chunk Session::make_chunk(const Prompt& prompt, std::int64_t begin, std
     const auto first = prompt.positions.values.begin() + axis * tokens;
     chunk.positions.insert(chunk.positions.end(), first + begin, first + end);
   }
-  chunk.visual_rows.resize(1 + model_->config().vision.deepstack_visual_indexes.size());
+  chunk.visual_rows.resize(static_cast<std::size_t>(feature_levels(model_->config().vision)));
   if (prompt.pictures.empty()) return chunk;
   for (std::int64_t i = 0; i < end - begin; ++i) {
     if (chunk.ids[static_cast<std::size_t>(i)] != model_->config().image_token_id) continue;
