@@ -4,7 +4,7 @@ import re
 import unittest
 
 import support
-from support import IMAGES, PICTURES, PLAIN, ProgramTest, ask, case
+from support import IMAGES, PICTURES, ProgramTest, ask, case, plain_environment
 
 LOGPROB_BOUND = 2e-3  # float rounding through ten layers
 # Keys and values within 1/254 of the largest of 32 move the likeliest tokens of these cases by up to 0.06.
@@ -43,7 +43,7 @@ class Answers(ProgramTest):
     def check(self, name, *flags):
         want = case(name)
         report, result = self.report(*flags, "--greedy", "-n", len(want["token_ids"]), "--top-logprobs", 8, "-ctk", "f32",
-                                     "-ctv", "f32", env=PLAIN)
+                                     "-ctv", "f32", env=plain_environment())
         self.assert_equals_reference(report, want)
         self.assertEqual(result.stdout.decode(), want["text"] + "\n")
 
@@ -69,7 +69,7 @@ class Answers(ProgramTest):
                 prompt = self.folder / "prompt.txt"
                 prompt.write_text(want["prompt"])
                 report, _ = self.report("--raw", "-f", prompt, *image_flags(want["messages"]), "--greedy", "-n", len(want["token_ids"]),
-                                        "--top-logprobs", 8, "-ctk", "q8_0", "-ctv", "q8_0", env=PLAIN)
+                                        "--top-logprobs", 8, "-ctk", "q8_0", "-ctv", "q8_0", env=plain_environment())
                 self.assertEqual(report["token_ids"], want["token_ids"])
                 for got_row, want_row in zip(report["top_logprobs"], want["top_logprobs"]):
                     got, best = {t["id"]: t["logprob"] for t in got_row}, want_row[0]

@@ -11,7 +11,7 @@ import time
 import unittest
 
 import support
-from support import BIN, INSPECT, MODEL, PICTURES, PLAIN, ProgramTest, ask, environment, run
+from support import BIN, INSPECT, MODEL, PICTURES, ProgramTest, ask, environment, plain_environment, run
 
 EVAL = str(BIN / "tessera-eval")
 TEXT = "How many circles are there? Where is the red square?"
@@ -76,7 +76,7 @@ class Perplexity(EvalTest):
         whole, losses = ids[-1], []
         for count in range(1, len(whole)):
             prefix = prefixes[ids.index(whole[:count])]
-            report, _ = self.report("--raw", "-p", prefix, "-n", 1, "--greedy", "--top-logprobs", 768, env=PLAIN)
+            report, _ = self.report("--raw", "-p", prefix, "-n", 1, "--greedy", "--top-logprobs", 768, env=plain_environment())
             self.assertEqual(report["prompt_token_ids"], whole[:count])
             losses.append(-{t["id"]: t["logprob"] for t in report["top_logprobs"][0]}[whole[count]])
         return losses
@@ -85,7 +85,7 @@ class Perplexity(EvalTest):
         losses = self.losses(TEXT)
         n, mean = len(losses), sum(losses) / len(losses)
         variance = sum(x * x for x in losses) / n - mean * mean
-        found, result = self.measure("--ppl", self.write("t.txt", TEXT), env=PLAIN)
+        found, result = self.measure("--ppl", self.write("t.txt", TEXT), env=plain_environment())
         self.assertEqual(found["perplexity"]["scored"], n)
         self.assertEqual(found["perplexity"]["tokens"], n + 1)
         self.assertEqual(found["perplexity"]["windows"], 1)
@@ -98,7 +98,7 @@ class Perplexity(EvalTest):
         losses = self.losses(TEXT)
         window = len(losses) + 1  # the whole text is one window
         scored = losses[window // 2:]
-        found, _ = self.measure("--ppl", self.write("t.txt", TEXT), "-c", window, env=PLAIN)
+        found, _ = self.measure("--ppl", self.write("t.txt", TEXT), "-c", window, env=plain_environment())
         self.assertEqual(found["perplexity"]["scored"], len(scored))
         self.assertAlmostEqual(found["perplexity"]["value"] / math.exp(sum(scored) / len(scored)), 1, delta=1e-3)
 

@@ -2,6 +2,7 @@
 
 Environment: TESSERA_BIN (folder of the programs), TESSERA_SOURCE (the checkout).
 """
+import functools
 import json
 import os
 import pathlib
@@ -46,8 +47,10 @@ def usable_level(name):
     return any(level["level"] == name and level["usable"] for level in levels)
 
 
-# A level that rounds nothing to bfloat16: for numbers that are held against those of f32.
-PLAIN = environment(TESSERA_ISA="x86_avx2" if usable_level("x86_avx2") else "scalar")
+@functools.cache
+def plain_environment():
+    """Of a level that rounds nothing to bfloat16: for numbers that are held against those of f32."""
+    return environment(TESSERA_ISA="x86_avx2" if usable_level("x86_avx2") else "scalar")
 
 
 class ProgramTest(unittest.TestCase):
