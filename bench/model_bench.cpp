@@ -239,21 +239,21 @@ class Tests {
   }
 
   void encode(const ImageSize& size) {
-    const Patches patches = image_patches(noise(size), model_->preprocess());
+    const PixelValues pixels = preprocess_image(noise(size), model_->preprocess());
     ReportRow& row = add_row("encode " + std::to_string(size.width) + "x" + std::to_string(size.height) +
-                                 " (" + std::to_string(patches.grid.patches()) + " patches)",
+                                 " (" + std::to_string(pixels.grid.patches()) + " patches)",
                              ReportRow::Limit::kArithmetic);
-    const std::size_t needed = session_.encode_bytes(patches.grid), available = available_memory();
+    const std::size_t needed = session_.encode_bytes(pixels.grid), available = available_memory();
     if (needed > available) {
       throw Error(ErrorCode::kResource, "", row.test,
                   "not enough memory (needs " + std::to_string(needed >> 20) + " MiB, available " +
                       std::to_string(available >> 20) + " MiB)");
     }
-    session_.encode(patches);
+    session_.encode(pixels);
     arena_ = std::max(arena_, run_bytes(*session_.plan(), threads_));
     const OpCost cost = bench::cost_of_run(*session_.plan(), 0);
     for (int i = 0; i < options_.repetitions; ++i) {
-      row.samples.push_back({.seconds = seconds_of([&] { session_.encode(patches); }), .cost = cost});
+      row.samples.push_back({.seconds = seconds_of([&] { session_.encode(pixels); }), .cost = cost});
     }
   }
 

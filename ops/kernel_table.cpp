@@ -19,6 +19,7 @@ constexpr KernelListing kTable[] = {
 #include "ops/matmul/kernels.inc"
 #include "ops/pack_panel/kernels.inc"
 #include "ops/quantize_rows/kernels.inc"
+#include "ops/resample/kernels.inc"
 #include "ops/rms_norm/kernels.inc"
 #include "ops/rope/kernels.inc"
 #include "ops/silu_mul/kernels.inc"

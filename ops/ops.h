@@ -122,6 +122,28 @@ TESSERA_API TensorView pack_weight(const TensorView& w, std::byte* memory, const
 TESSERA_API TensorDesc packed_desc(const TensorView& w);
 TESSERA_API std::size_t packed_bytes(const TensorView& w);
 
+// ---- pictures ----
+
+// Weighted sums along axis 0 or 1 of an 8-bit picture, as antialiased resizing makes them, rounded to 8 bits:
+// x u8 [h, w, 3], first i32 [O], weights i32 [O, K] -> u8, the axis of O entries, with
+// y[o] = clamp((2^21 + sum_k weights[o, k] x[first[o] + k]) >> 22, 0, 255). Sums are of 32 bits: in each row
+// of weights the magnitudes add up to less than 2^23. Where a window reaches outside of x, there are zeros:
+// for axis 1 in all of y, for axis 0 in row o.
+TESSERA_API Tensor resample(Graph& g, const Operand& x, int axis, const Operand& first,
+                            const Operand& weights);
+struct PatchOptions {
+  std::int32_t patch = 16;  // pixels a side
+  std::int32_t depth = 2;   // frames that a patch spans
+  std::int32_t merge = 2;   // patches a side of a window
+};
+// Frames of 8-bit samples as rows of a matrix: samples u8 [F, h*patch, w*patch, c], levels f32 [c, 256] ->
+// [t*h*w, c*depth*patch*patch] with t = F / depth rounded up; sample s of channel i becomes levels[i][s]. The
+// last frame stands for those missing at the end. Rows: time, windows of merge x merge patches in raster
+// order, patches in raster order within one. Columns: channel, frame, y, x, as in a flattened convolution
+// kernel (spec/qwen3-vl.md 3.6). h and w are multiples of merge.
+TESSERA_API Tensor image_patches(Graph& g, const Operand& samples, const Operand& levels,
+                                 const PatchOptions& options);
+
 // ---- positions ----
 
 enum class RopeLayout : std::int32_t {

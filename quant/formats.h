@@ -29,8 +29,8 @@ struct Format {
   void (*encode_row_best)(const float* x, const float* importance, std::int64_t n, std::uint8_t* bytes);
 };
 
-// nullptr for a dtype that is no weight format (kI32). The CPU decides how fast the functions are: they give
-// the same bits on any.
+// nullptr for a dtype that is no weight format (kI32, kU8). The CPU decides how fast the functions are: they
+// give the same bits on any.
 TESSERA_API const Format* find_format(DType dtype, const Cpu& cpu = Cpu());
 
 }  // namespace tessera::quant

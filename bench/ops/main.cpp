@@ -56,6 +56,7 @@ int run(int argc, char** argv) {
   bench::add_attention_rows(setup);
   bench::add_normalize_rows(setup);
   bench::add_elementwise_rows(setup);
+  bench::add_pictures_rows(setup);
   bench::add_positions_rows(setup);
   bench::add_move_rows(setup);
   bench::add_pack_rows(setup);

@@ -136,6 +136,14 @@ TensorView Operands::indices(const Shape& shape, std::int32_t limit, std::int32_
   return view;
 }
 
+TensorView Operands::samples(const Shape& shape) {
+  const TensorView view = place(DType::kU8, shape);
+  if (memory_ == Memory::kNone) return view;
+  for (std::int64_t i = 0; i < shape.elements(); ++i)
+    view.as<std::uint8_t>()[i] = static_cast<std::uint8_t>(i * 37 % 251);
+  return view;
+}
+
 TensorView Operands::number(std::int32_t value) {
   const TensorView view = place(DType::kI32, {1});
   if (memory_ == Memory::kFilled) *view.as<std::int32_t>() = value;

@@ -35,6 +35,8 @@ class Operands {
   TensorView weight(DType dtype, std::int64_t n, std::int64_t k);
   // i32, i-th element i * step % limit.
   TensorView indices(const Shape& shape, std::int32_t limit, std::int32_t step = 1);
+  // u8, i-th sample i * 37 % 251.
+  TensorView samples(const Shape& shape);
   // i32 [1].
   TensorView number(std::int32_t value);
   std::size_t bytes() const { return bytes_; }  // of all operands so far, filled or not
@@ -76,6 +78,7 @@ void add_graph_rows(const Setup& setup);
 void add_matmul_rows(const Setup& setup);
 void add_move_rows(const Setup& setup);
 void add_normalize_rows(const Setup& setup);
+void add_pictures_rows(const Setup& setup);
 void add_positions_rows(const Setup& setup);
 
 // No op: the packing of weights, from memory to memory, at every level for which it is compiled. Counters:

@@ -72,7 +72,7 @@ TEST(TensorDesc, DenseStridesAreBytes) {
 }
 
 TEST(DType, NamesLeadBack) {
-  for (const DType type : {DType::kF32, DType::kF16, DType::kBF16, DType::kI32}) {
+  for (const DType type : {DType::kF32, DType::kF16, DType::kBF16, DType::kI32, DType::kU8}) {
     EXPECT_EQ(dtype_from_name(info(type).name), type);
   }
   EXPECT_FALSE(dtype_from_name("f33"));
