@@ -122,7 +122,7 @@ Sequence question(const qwen3vl::Model& model, const Example& example) {
   for (const std::string& path : example.images) {
     const Picture picture = read_picture(path, model.preprocess());
     counts.push_back(picture.tokens);
-    sequence.pictures.push_back(image_patches(picture.image, model.preprocess()));
+    sequence.pictures.push_back(preprocess_image(picture.image, model.preprocess()));
     message.content.push_back({PartKind::kImage, {}, {}});
   }
   if (!example.prompt.empty()) message.content.push_back({PartKind::kText, example.prompt, {}});

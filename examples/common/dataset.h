@@ -9,7 +9,7 @@
 #include <string>
 #include <vector>
 
-#include "models/image/patches.h"
+#include "models/image/preprocess.h"
 #include "models/qwen3vl/model.h"
 #include "tensor/error.h"
 
@@ -37,7 +37,7 @@ Error at_line(const Error& error, const std::string& file, const Example& exampl
 // Tokens and pictures as the model reads them.
 struct Sequence {
   std::vector<std::int32_t> ids;  // placeholders expanded
-  std::vector<Patches> pictures;
+  std::vector<PixelValues> pictures;
 };
 
 // The pictures, then the prompt as what a user typed, in the model's chat layout, up to where the answer

@@ -5,7 +5,7 @@
 #include <string>
 
 #include "models/image/image.h"
-#include "models/image/patches.h"
+#include "models/image/preprocess.h"
 #include "models/image/resize.h"
 
 namespace tessera::programs {

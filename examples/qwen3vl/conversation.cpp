@@ -153,14 +153,14 @@ bool Conversation::encode(std::span<const Picture> pictures, Answer& answer,
                   "not enough (needs " + mebibytes(bytes) + ", available " + mebibytes(available) +
                       "); --image-max-tokens lowers the need");
     }
-    Patches patches;
+    PixelValues pixels;
     {
       const Stopwatch watch(answer.timings.preprocess);
-      patches = image_patches(picture.image, preprocess_);
+      pixels = preprocess_image(picture.image, preprocess_, session_.options().threads);
     }
     const Stopwatch watch(answer.timings.encode);
     const auto phase = watcher_.begin("encode", "encoding " + escape(picture.path, 60), 1);
-    auto encoded = session_.encode(patches, watcher_.run_options());
+    auto encoded = session_.encode(pixels, watcher_.run_options());
     if (!encoded) return false;
     features.push_back(std::move(*encoded));
   }

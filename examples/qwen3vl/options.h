@@ -7,7 +7,7 @@
 #include <vector>
 
 #include "examples/common/model_source.h"
-#include "models/image/patches.h"
+#include "models/image/preprocess.h"
 #include "models/text/sampler.h"
 #include "tensor/dtype.h"
 

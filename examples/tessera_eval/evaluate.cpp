@@ -34,16 +34,16 @@ std::int64_t longest(std::span<const TextWindow> windows) {
   return static_cast<std::int64_t>(tokens);
 }
 
-std::vector<qwen3vl::PictureFeatures> encode(Session& session, std::span<const Patches> pictures) {
+std::vector<qwen3vl::PictureFeatures> encode(Session& session, std::span<const PixelValues> pictures) {
   std::vector<qwen3vl::PictureFeatures> features;
-  for (const Patches& picture : pictures) features.push_back(session.encode(picture).value());
+  for (const PixelValues& picture : pictures) features.push_back(session.encode(picture).value());
   return features;
 }
 
 // The logits after tokens first … n - 2 of a sequence, some rows at a time.
 class LogitReader {
  public:
-  LogitReader(Session& session, const TextWindow& text, std::span<const Patches> pictures = {})
+  LogitReader(Session& session, const TextWindow& text, std::span<const PixelValues> pictures = {})
       : session_(session), text_(text) {
     session_.clear();
     features_ = encode(session_, pictures);

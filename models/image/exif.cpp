@@ -1,5 +1,6 @@
 #include "models/image/exif.h"
 
+#include <algorithm>
 #include <cstdint>
 #include <cstring>
 #include <string_view>
@@ -68,10 +69,18 @@ Image upright(Image image, int orientation) {
   Image out{image.width, image.height, {}, std::move(image.warnings)};
   if (swaps_sides) std::swap(out.width, out.height);
   out.rgb.resize(image.rgb.size());
-  std::uint8_t* to = out.rgb.data();
-  for (int y = 0; y < out.height; ++y) {
-    for (int x = 0; x < out.width; ++x, to += 3) {
-      std::memcpy(to, image.rgb.data() + (corner + y * down + x * right) * 3, 3);
+  // In squares, whose stored rows stay in the first-level cache.
+  constexpr int kSquare = 64;
+  for (int y0 = 0; y0 < out.height; y0 += kSquare) {
+    for (int x0 = 0; x0 < out.width; x0 += kSquare) {
+      const int x1 = std::min(x0 + kSquare, out.width), y1 = std::min(y0 + kSquare, out.height);
+      for (int y = y0; y < y1; ++y) {
+        std::uint8_t* to = &out.rgb[(static_cast<std::size_t>(y) * static_cast<std::size_t>(out.width) +
+                                     static_cast<std::size_t>(x0)) *
+                                    3];
+        const std::uint8_t* from = image.rgb.data() + (corner + y * down + x0 * right) * 3;
+        for (int x = x0; x < x1; ++x, to += 3, from += right * 3) std::memcpy(to, from, 3);
+      }
     }
   }
   return out;

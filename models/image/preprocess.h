@@ -1,4 +1,4 @@
-// From pixels to the matrix that the vision tower reads: one row a patch (spec/qwen3-vl.md §3.5, §3.6, §4.4).
+// From pictures to what the vision tower reads (spec/qwen3-vl.md §3.5, §3.6, §4.4).
 #pragma once
 
 #include <array>
@@ -36,13 +36,14 @@ struct Grid {
   friend bool operator==(const Grid&, const Grid&) = default;
 };
 
-// values is [grid.patches()][3 · temporal_patch_size · patch_size²].
-// Rows come in groups of merge_size² that become one token: windows in raster order, patches in raster order
-// within one, time outermost. Columns: channel, frame, y, x, as in the flattened weight of the patch
-// convolution.
-struct Patches {
+// Frames at the size the model sees, one of a picture. Sample s of channel c stands for levels[c][s];
+// ops::image_patches makes of both what the reference calls pixel_values, [grid.patches()][3 ·
+// temporal_patch_size · patch_size²].
+struct PixelValues {
   Grid grid;
-  std::vector<float> values;
+  std::int64_t frames = 0;
+  std::vector<std::uint8_t> samples;  // [frames][grid.h · patch_size][grid.w · patch_size][3]
+  std::array<std::array<float, 256>, 3> levels = {};
 };
 
 // How 8-bit samples become floats. Both are (x/255 − mean)/std; they round differently, and the reference
@@ -52,14 +53,14 @@ enum class Normalization {
   kVideo,  // fused: (x − 255·mean) / (255·std) in f32
 };
 
-// One picture: smart_resize, resize_bicubic, then its patches; grid is (1, height / patch, width / patch).
-// Throws as these do.
-TESSERA_API Patches image_patches(const Image& image, const PreprocessConfig& config);
+// One picture: smart_resize, then resize_bicubic; grid is (1, height / patch, width / patch). Throws as these
+// do.
+TESSERA_API PixelValues preprocess_image(const Image& image, const PreprocessConfig& config, int threads = 1);
 
 // Frames that already have the size the model is to see: all the same, both sides multiples of
-// patch_size · merge_size. The last frame is repeated until temporal_patch_size divides their number.
+// patch_size · merge_size. The last frame counts as repeated until temporal_patch_size divides their number.
 // Throws Error{kUsage} where that does not hold, or a size in config is not positive.
-TESSERA_API Patches frame_patches(std::span<const Image> frames, const PreprocessConfig& config,
-                                  Normalization normalization);
+TESSERA_API PixelValues preprocess_frames(std::span<const Image> frames, const PreprocessConfig& config,
+                                          Normalization normalization);
 
 }  // namespace tessera

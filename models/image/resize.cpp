@@ -2,11 +2,14 @@
 
 #include <algorithm>
 #include <cmath>
+#include <memory>
 #include <string>
-#include <utility>
 
 #include "models/image/limits.h"
+#include "ops/ops.h"
 #include "tensor/error.h"
+#include "tensor/executor.h"
+#include "tensor/plan.h"
 
 namespace tessera {
 namespace {
@@ -15,8 +18,7 @@ constexpr std::int64_t kMaxArea = std::int64_t{1} << 40;
 constexpr int kMaxFactor = 4096;
 constexpr std::uint64_t kMaxAspect = 200;  // MAX_RATIO of the reference
 constexpr int kFractionBits = 22;  // 32 − 8 bits of sample − 2 bits that a negative lobe may overshoot
-constexpr std::int32_t kHalf = 1 << (kFractionBits - 1);
-constexpr std::size_t kChannels = 3;
+constexpr std::int64_t kChannels = 3;
 
 [[noreturn]] void usage(const std::string& field, const std::string& reason) {
   throw Error(ErrorCode::kUsage, "", field, reason);
@@ -74,60 +76,11 @@ Filter make_filter(int in, int out) {
   return filter;
 }
 
-std::uint8_t to_sample(std::int32_t sum) {
-  return static_cast<std::uint8_t>(std::clamp(sum >> kFractionBits, 0, 255));
-}
-
-Image resize_width(const Image& image, int width) {
-  const Filter filter = make_filter(image.width, width);
-  Image out{width, image.height, {}, image.warnings};
-  out.rgb.resize(static_cast<std::size_t>(width) * static_cast<std::size_t>(image.height) * kChannels);
-  std::uint8_t* to = out.rgb.data();
-  for (int y = 0; y < image.height; ++y) {
-    const std::uint8_t* row =
-        image.rgb.data() + static_cast<std::size_t>(y) * static_cast<std::size_t>(image.width) * kChannels;
-    const std::int32_t* weights = filter.weights.data();
-    for (int x = 0; x < width; ++x, to += kChannels, weights += filter.taps) {
-      const std::uint8_t* from =
-          row + static_cast<std::size_t>(filter.first[static_cast<std::size_t>(x)]) * kChannels;
-      std::int32_t r = kHalf, g = kHalf, b = kHalf;
-      for (int k = 0; k < filter.taps; ++k, from += kChannels) {
-        r += weights[k] * from[0];
-        g += weights[k] * from[1];
-        b += weights[k] * from[2];
-      }
-      to[0] = to_sample(r);
-      to[1] = to_sample(g);
-      to[2] = to_sample(b);
-    }
-  }
-  return out;
-}
-
-// Columns go in blocks whose sums stay in registers and L1.
-Image resize_height(const Image& image, int height) {
-  constexpr std::size_t kBlock = 256;
-  const Filter filter = make_filter(image.height, height);
-  const std::size_t pitch = static_cast<std::size_t>(image.width) * kChannels;
-  Image out{image.width, height, {}, image.warnings};
-  out.rgb.resize(pitch * static_cast<std::size_t>(height));
-  for (std::size_t y = 0; y < static_cast<std::size_t>(height); ++y) {
-    const std::uint8_t* top = image.rgb.data() + static_cast<std::size_t>(filter.first[y]) * pitch;
-    const std::int32_t* weights = &filter.weights[y * static_cast<std::size_t>(filter.taps)];
-    for (std::size_t x = 0; x < pitch; x += kBlock) {
-      const std::size_t n = std::min(kBlock, pitch - x);
-      std::int32_t sums[kBlock];
-      std::fill_n(sums, n, kHalf);
-      for (std::size_t k = 0; k < static_cast<std::size_t>(filter.taps); ++k) {
-        const std::int32_t weight = weights[k];
-        const std::uint8_t* from = top + k * pitch + x;
-        for (std::size_t i = 0; i < n; ++i) sums[i] += weight * from[i];
-      }
-      std::uint8_t* to = &out.rgb[y * pitch + x];
-      for (std::size_t i = 0; i < n; ++i) to[i] = to_sample(sums[i]);
-    }
-  }
-  return out;
+// One pass: a step of the graph that reads and returns [h, w, 3].
+Tensor resize_axis(Graph& g, const Operand& x, int axis, const Filter& filter) {
+  const auto out = static_cast<std::int64_t>(filter.first.size());
+  return ops::resample(g, x, axis, TensorView(DType::kI32, {out}, filter.first.data()),
+                       TensorView(DType::kI32, {out, filter.taps}, filter.weights.data()));
 }
 
 }  // namespace
@@ -166,18 +119,28 @@ ImageSize smart_resize(ImageSize size, const ResizeRule& rule) {
   return {static_cast<int>(width), static_cast<int>(height)};
 }
 
-Image resize_bicubic(const Image& image, ImageSize size) {
+Image resize_bicubic(const Image& image, ImageSize size, int threads) {
   if (size.width < 1 || size.height < 1) usage("size", "a side is not positive");
   check_pixels(image);
   if (size.width == image.width && size.height == image.height) return image;
-  if (size.width == image.width) return resize_height(image, size.height);
-  if (size.height == image.height) return resize_width(image, size.width);
   const std::int64_t lost_rows = std::int64_t{image.height} - size.height;
   const std::int64_t lost_columns = std::int64_t{image.width} - size.width;
-  if (lost_rows > 0 && lost_rows > 2 * lost_columns) {
-    return resize_width(resize_height(image, size.height), size.width);
+  const bool rows_first = lost_rows > 0 && lost_rows > 2 * lost_columns;
+  const Filter filters[] = {make_filter(image.height, size.height), make_filter(image.width, size.width)};
+  Graph g;
+  Tensor x = g.constant(TensorView(DType::kU8, {image.height, image.width, kChannels}, image.rgb.data()));
+  for (const int axis : {rows_first ? 0 : 1, rows_first ? 1 : 0}) {
+    if (g.shape(x)[axis] != static_cast<std::int64_t>(filters[axis].first.size()))
+      x = resize_axis(g, x, axis, filters[axis]);
   }
-  return resize_height(resize_width(image, size.width), size.height);
+  g.output(x);
+  Executor executor(threads);
+  executor.prepare(std::make_shared<const Plan>(Plan::make(g, Cpu::from_environment())));
+  executor.run({});
+  const TensorView out = executor.output(0);
+  Image resized{size.width, size.height, {}, image.warnings};
+  resized.rgb.assign(out.as<std::uint8_t>(), out.as<std::uint8_t>() + out.shape.elements());
+  return resized;
 }
 
 }  // namespace tessera

@@ -87,12 +87,12 @@ Calibrator::Calibrator(std::shared_ptr<const Model> model, const SessionOptions&
 
 Calibrator::~Calibrator() = default;
 
-bool Calibrator::add(std::span<const std::int32_t> ids, std::span<const Patches> pictures,
+bool Calibrator::add(std::span<const std::int32_t> ids, std::span<const PixelValues> pictures,
                      const std::atomic<bool>* cancel) {
   const RunOptions run{cancel, observer_.get()};
   session_.clear();
   std::vector<PictureFeatures> features;
-  for (const Patches& picture : pictures) {
+  for (const PixelValues& picture : pictures) {
     auto encoded = session_.encode(picture, run);
     if (!encoded) return false;
     features.push_back(std::move(*encoded));

@@ -14,7 +14,7 @@
 #include <string>
 #include <vector>
 
-#include "models/image/patches.h"
+#include "models/image/preprocess.h"
 #include "models/qwen3vl/session.h"
 #include "tensor/api.h"
 
@@ -40,7 +40,7 @@ class TESSERA_API Calibrator {
   // One conversation from its start: tokens, the placeholders expanded, and the pictures in order. The head
   // counts the rows after the last picture, every other matrix all rows. False when cancelled: what was
   // computed until then may be counted. Throws what Session::encode and Session::prefill throw.
-  bool add(std::span<const std::int32_t> ids, std::span<const Patches> pictures,
+  bool add(std::span<const std::int32_t> ids, std::span<const PixelValues> pictures,
            const std::atomic<bool>* cancel = nullptr);
 
   // Of all conversations so far. Sums are kept in double and in the order of rows: the same bits for any

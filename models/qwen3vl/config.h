@@ -9,7 +9,7 @@
 #include <string>
 #include <vector>
 
-#include "models/image/patches.h"
+#include "models/image/preprocess.h"
 #include "tensor/api.h"
 
 namespace tessera::qwen3vl {

@@ -8,7 +8,7 @@
 #include <vector>
 
 #include "models/files/checkpoint.h"
-#include "models/image/patches.h"
+#include "models/image/preprocess.h"
 #include "models/qwen3vl/config.h"
 #include "models/qwen3vl/model_files.h"
 #include "models/qwen3vl/recipe.h"

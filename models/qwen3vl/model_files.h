@@ -7,7 +7,7 @@
 #include <vector>
 
 #include "models/files/checkpoint.h"
-#include "models/image/patches.h"
+#include "models/image/preprocess.h"
 #include "models/qwen3vl/config.h"
 #include "models/text/sampler.h"
 #include "models/text/tokenizer.h"

@@ -5,7 +5,7 @@
 #include <span>
 #include <vector>
 
-#include "models/image/patches.h"
+#include "models/image/preprocess.h"
 #include "models/qwen3vl/config.h"
 #include "tensor/api.h"
 

@@ -155,14 +155,15 @@ std::int64_t feature_levels(const VisionConfig& c) {
   return 1 + static_cast<std::int64_t>(c.deepstack_visual_indexes.size());
 }
 
-void build_vision(Graph& g, const Model& model, const Grid& grid) {
+void build_vision(Graph& g, const Model& model, const Grid& grid, std::int64_t frames) {
   const VisionConfig& c = model.config().vision;
-  const std::int64_t columns = c.in_channels * c.temporal_patch_size * c.patch_size * c.patch_size;
   const std::int64_t levels = feature_levels(c);
   g.clear();
   VisionInputs in;
   in.grid = grid;
-  in.patches = g.input(DType::kF32, {grid.patches(), columns}, "patches");
+  in.samples =
+      g.input(DType::kU8, {frames, grid.h * c.patch_size, grid.w * c.patch_size, c.in_channels}, "samples");
+  in.levels = g.input(DType::kF32, {c.in_channels, 256}, "levels");
   in.positions = g.input(DType::kI32, {2, grid.patches()}, "positions");
   in.features =
       g.input(DType::kF32, {levels * grid.tokens(c.spatial_merge_size), 1, c.out_hidden_size}, "features");
@@ -173,30 +174,30 @@ void build_vision(Graph& g, const Model& model, const Grid& grid) {
 }  // namespace
 
 std::size_t Session::encode_bytes(const Grid& grid) {
-  build_vision(graph_, *model_, grid);
   const VisionConfig& c = model_->config().vision;
+  build_vision(graph_, *model_, grid, (grid.t - 1) * c.temporal_patch_size + 1);
   const std::int64_t features = feature_levels(c) * grid.tokens(c.spatial_merge_size) * c.out_hidden_size;
   return plans_.get(graph_)->bytes(options_.threads) + static_cast<std::size_t>(features) * sizeof(float);
 }
 
-std::optional<PictureFeatures> Session::encode(const Patches& patches, const RunOptions& options) {
-  build_vision(graph_, *model_, patches.grid);
-  const Shape& patch_shape = graph_.nodes()[0].desc.shape;
-  TESSERA_CHECK(static_cast<std::int64_t>(patches.values.size()) == patch_shape.elements());
+std::optional<PictureFeatures> Session::encode(const PixelValues& pixels, const RunOptions& options) {
+  build_vision(graph_, *model_, pixels.grid, pixels.frames);
+  TESSERA_CHECK(static_cast<std::int64_t>(pixels.samples.size()) == graph_.nodes()[0].desc.shape.elements());
   const VisionConfig& c = model_->config().vision;
-  std::vector<std::int32_t> positions = vision_positions(patches.grid, c.spatial_merge_size);
+  std::vector<std::int32_t> positions = vision_positions(pixels.grid, c.spatial_merge_size);
 
   PictureFeatures features;
-  features.grid_ = patches.grid;
-  features.tokens_ = patches.grid.tokens(c.spatial_merge_size);
+  features.grid_ = pixels.grid;
+  features.tokens_ = pixels.grid.tokens(c.spatial_merge_size);
   features.width_ = c.out_hidden_size;
   std::vector<std::int32_t> first_rows;
   for (std::int64_t level = 0; level < feature_levels(c); ++level) {
     first_rows.push_back(static_cast<std::int32_t>(level * features.tokens_));
   }
   features.values_.resize(first_rows.size() * static_cast<std::size_t>(features.tokens_ * features.width_));
-  void* const slots[] = {const_cast<float*>(patches.values.data()), positions.data(), features.values_.data(),
-                         first_rows.data()};
+  void* const slots[] = {const_cast<std::uint8_t*>(pixels.samples.data()),
+                         const_cast<float*>(pixels.levels[0].data()), positions.data(),
+                         features.values_.data(), first_rows.data()};
   if (run(slots, options) == RunStatus::kCancelled) return std::nullopt;
   const auto is_nan = [](float x) { return std::isnan(x); };
   if (std::any_of(features.values_.begin(), features.values_.end(), is_nan)) blame_nan(slots);

@@ -1,7 +1,7 @@
 // Session: one conversation. Encodes pictures, keeps the KV cache, gives logits.
 //
 //   Session session(model, {.threads = 2, .context = 4096});
-//   auto picture = session.encode(image_patches(read_image("a.png"), model->preprocess()));
+//   auto picture = session.encode(preprocess_image(read_image("a.png"), model->preprocess()));
 //   std::span<const float> logits = session.prefill(ids, {&*picture, 1});
 //   while (...) logits = session.decode(sampler.sample(logits));
 //
@@ -16,7 +16,7 @@
 #include <string_view>
 #include <vector>
 
-#include "models/image/patches.h"
+#include "models/image/preprocess.h"
 #include "models/qwen3vl/model.h"
 #include "models/qwen3vl/positions.h"
 #include "tensor/api.h"
@@ -75,7 +75,7 @@ class TESSERA_API Session {
   // Bytes that encoding a grid will take beside the weights.
   std::size_t encode_bytes(const Grid& grid);
   // nullopt when cancelled.
-  std::optional<PictureFeatures> encode(const Patches& patches, const RunOptions& run = {});
+  std::optional<PictureFeatures> encode(const PixelValues& pixels, const RunOptions& run = {});
 
   // Appends prompt tokens, each picture's placeholder expanded to its tokens, and returns the logits [V]
   // after the last one. Empty when cancelled: the session is then as it was before. Throws Error{kInput} when

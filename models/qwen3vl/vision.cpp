@@ -54,8 +54,13 @@ Tensor vision_forward(Graph& g, const VisionWeights& w, const VisionConfig& c, c
                                         {.theta = kRopeTheta,
                                          .head_dim = static_cast<std::int32_t>(c.hidden_size / c.num_heads),
                                          .layout = RopeLayout::kGrid});
+  const Tensor patches =
+      image_patches(g, in.samples, in.levels,
+                    {.patch = static_cast<std::int32_t>(c.patch_size),
+                     .depth = static_cast<std::int32_t>(c.temporal_patch_size),
+                     .merge = static_cast<std::int32_t>(c.spatial_merge_size)});  // [P, 3 * 2 * 16 * 16]
   Tensor x =
-      g.name(patch_embed(g, in.patches, w.patch_embed_weight, w.patch_embed_bias), "patch_embed");  // [P, E]
+      g.name(patch_embed(g, patches, w.patch_embed_weight, w.patch_embed_bias), "patch_embed");  // [P, E]
   const Tensor positions = interpolate_positions(
       g, w.pos_embed,
       {.t = grid.t, .h = grid.h, .w = grid.w, .merge = static_cast<std::int32_t>(c.spatial_merge_size)});

@@ -4,7 +4,7 @@
 #include <cstdint>
 #include <vector>
 
-#include "models/image/patches.h"
+#include "models/image/preprocess.h"
 #include "models/qwen3vl/config.h"
 #include "models/qwen3vl/weights.h"
 #include "tensor/graph.h"
@@ -12,13 +12,14 @@
 namespace tessera::qwen3vl {
 
 struct VisionInputs {
-  Tensor patches;    // [P, 3 * 2 * 16 * 16], rows in merge order
+  Tensor samples;    // u8 [F, 16 h, 16 w, 3], as PixelValues has them
+  Tensor levels;     // [3, 256]
   Tensor positions;  // i32 [2, P]: row and column of each patch
   // [(1 + K) N, 1, D], N = P / merge^2 tokens in raster order: what the merger makes of them, then what each
   // DeepStack merger does. Written, level after level, so that no level waits in the arena for the others.
   Tensor features;
   Tensor first_rows;  // i32 [1 + K]: 0, N, 2 N …
-  Grid grid;          // P = t * h * w
+  Grid grid;          // P = t * h * w, t = F / 2 rounded up
 };
 
 // The features, all of them written.

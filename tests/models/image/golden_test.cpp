@@ -4,7 +4,7 @@
 #include <nlohmann/json.hpp>
 #include <sstream>
 
-#include "models/image/patches.h"
+#include "models/image/preprocess.h"
 #include "models/image/resize.h"
 #include "tests/models/image/pictures.h"
 

@@ -1,9 +1,10 @@
-#include "models/image/patches.h"
+#include "models/image/preprocess.h"
 
 #include <cstring>
 #include <nlohmann/json.hpp>
 
 #include "tests/models/image/pictures.h"
+#include "tests/ops/op_test.h"
 
 namespace tessera {
 namespace {
@@ -44,86 +45,66 @@ std::size_t differing(const std::vector<float>& got, const std::vector<float>& e
   return count;
 }
 
-TEST(Patches, OfAPictureEqualTheReferencesPixelValuesBitForBit) {
+// As the vision tower sees them.
+std::vector<float> matrix(const PixelValues& pixels, const PreprocessConfig& config) {
+  const Shape shape{pixels.frames, pixels.grid.h * config.patch_size, pixels.grid.w * config.patch_size, 3};
+  EXPECT_EQ(static_cast<std::int64_t>(pixels.samples.size()), shape.elements());
+  return testing::run([&](Graph& g) {
+    return ops::image_patches(
+        g, TensorView(DType::kU8, shape, pixels.samples.data()),
+        TensorView(DType::kF32, {3, 256}, pixels.levels[0].data()),
+        {.patch = config.patch_size, .depth = config.temporal_patch_size, .merge = config.merge_size});
+  });
+}
+
+TEST(Preprocess, OfAPictureEqualsTheReferencesPixelValuesBitForBit) {
   TESSERA_REQUIRE_SHARED("cases");
   for (const std::string name : {"dense", "untied", "moe", "shapes-vl", "qwen25vl"}) {
     SCOPED_TRACE(name);
     const std::string stem = testing::shared_golden("cases/" + name + "/one");
     const auto grid = nlohmann::json::parse(testing::load(stem + ".json"))["image_grid_thw"][0];
-    const Patches patches = image_patches(read_image(testing::golden("images/rgb8.png")),
-                                          config_of(name == "shapes-vl" ? name : "checkpoints/" + name));
-    EXPECT_EQ(patches.grid, (Grid{grid[0], grid[1], grid[2]}));
-    EXPECT_EQ(differing(patches.values, tensor_of(stem + ".safetensors", "pixel_values")), 0u);
+    const PreprocessConfig config = config_of(name == "shapes-vl" ? name : "checkpoints/" + name);
+    for (const int threads : {1, 2}) {
+      const PixelValues pixels =
+          preprocess_image(read_image(testing::golden("images/rgb8.png")), config, threads);
+      EXPECT_EQ(pixels.grid, (Grid{grid[0], grid[1], grid[2]}));
+      EXPECT_EQ(differing(matrix(pixels, config), tensor_of(stem + ".safetensors", "pixel_values")), 0u);
+    }
   }
 }
 
-TEST(Patches, OfAClipEqualTheReferencesPixelValuesBitForBit) {
+TEST(Preprocess, OfAClipEqualsTheReferencesPixelValuesBitForBit) {
   TESSERA_REQUIRE_SHARED("cases");
   std::vector<Image> frames;
   for (int i = 0; i < 6; ++i) {
     frames.push_back(read_image(testing::golden("images/frames/96x64_6_00" + std::to_string(i) + ".png")));
   }
-  const Patches patches = frame_patches(frames, PreprocessConfig{}, Normalization::kVideo);
-  EXPECT_EQ(patches.grid, (Grid{3, 4, 6}));
-  EXPECT_EQ(differing(patches.values, tensor_of(testing::shared_golden("cases/dense/video.safetensors"),
-                                                "pixel_values_videos")),
+  const PixelValues pixels = preprocess_frames(frames, PreprocessConfig{}, Normalization::kVideo);
+  EXPECT_EQ(pixels.grid, (Grid{3, 4, 6}));
+  EXPECT_EQ(differing(matrix(pixels, {}), tensor_of(testing::shared_golden("cases/dense/video.safetensors"),
+                                                    "pixel_values_videos")),
             0u);
 }
 
-// spec/qwen3-vl.md §3.6: the (row, column) of each of the 24 patches of a 4x6 grid.
-TEST(Patches, ComeInWindowsOfTheMerge) {
-  Image image{96, 64, std::vector<std::uint8_t>(96 * 64 * 3), {}};
-  for (std::size_t y = 0; y < 64; ++y) {
-    for (std::size_t x = 0; x < 96; ++x)
-      image.rgb[(y * 96 + x) * 3] = static_cast<std::uint8_t>(y / 16 * 10 + x / 16);
-  }
-  const Patches patches = frame_patches(std::span(&image, 1), PreprocessConfig{}, Normalization::kVideo);
-  std::vector<int> order;
-  for (std::size_t row = 0; row < 24; ++row) {
-    order.push_back(static_cast<int>(patches.values[row * 1536] * 127.5f + 127.5f + 0.5f));
-  }
-  EXPECT_THAT(order, ::testing::ElementsAre(0, 1, 10, 11, 2, 3, 12, 13, 4, 5, 14, 15, 20, 21, 30, 31, 22, 23,
-                                            32, 33, 24, 25, 34, 35));
+TEST(Preprocess, CountsAnOddClipsLastFrameTwice) {
+  const std::vector<Image> frames(5, Image{96, 64, std::vector<std::uint8_t>(96 * 64 * 3), {}});
+  const PixelValues pixels = preprocess_frames(frames, PreprocessConfig{}, Normalization::kVideo);
+  EXPECT_EQ(pixels.grid, (Grid{3, 4, 6}));
+  EXPECT_EQ(pixels.frames, 5);
 }
 
-// Column c · 512 + frame · 256 + y · 16 + x.
-TEST(Patches, HoldChannelsThenFramesThenPixels) {
-  Image first{32, 32, std::vector<std::uint8_t>(32 * 32 * 3), {}}, second = first;
-  first.rgb[(3 * 32 + 5) * 3 + 1] = 255;
-  second.rgb[(7 * 32 + 2) * 3 + 2] = 255;
-  const std::vector<Image> frames{first, second};
-  const Patches patches = frame_patches(frames, PreprocessConfig{}, Normalization::kImage);
-  std::vector<std::size_t> bright;
-  for (std::size_t i = 0; i < patches.values.size(); ++i) {
-    if (patches.values[i] == 1.0f) bright.push_back(i);
-  }
-  EXPECT_THAT(bright, ::testing::ElementsAre(512 + 3 * 16 + 5, 2 * 512 + 256 + 7 * 16 + 2));
-}
-
-TEST(Patches, RepeatTheLastFrameOfAnOddClip) {
-  std::vector<Image> frames;
-  for (int i = 0; i < 5; ++i) {
-    frames.push_back(read_image(testing::golden("images/frames/64x96_5_00" + std::to_string(i) + ".png")));
-  }
-  const Patches odd = frame_patches(frames, PreprocessConfig{}, Normalization::kVideo);
-  frames.push_back(frames.back());
-  const Patches even = frame_patches(frames, PreprocessConfig{}, Normalization::kVideo);
-  EXPECT_EQ(odd.grid, (Grid{3, 6, 4}));
-  EXPECT_EQ(differing(odd.values, even.values), 0u);
-}
-
-TEST(Patches, OfFlatPicturesStayWithinTheRange) {
+TEST(Preprocess, OfFlatPicturesStaysWithinTheRange) {
   for (const std::uint8_t level : {0, 255}) {
     const Image image{33, 47, std::vector<std::uint8_t>(33 * 47 * 3, level), {}};
-    const Patches patches = image_patches(image, PreprocessConfig{});
-    EXPECT_THAT(patches.values, ::testing::Each(level == 0 ? -1.0f : 1.0f));
+    const PixelValues pixels = preprocess_image(image, PreprocessConfig{});
+    EXPECT_THAT(matrix(pixels, {}), ::testing::Each(level == 0 ? -1.0f : 1.0f));
   }
 }
 
 void expect_usage_error(const std::vector<Image>& frames, const PreprocessConfig& config,
                         const std::string& reason) {
   try {
-    frame_patches(frames, config, Normalization::kImage);
+    preprocess_frames(frames, config, Normalization::kImage);
     ADD_FAILURE() << "accepted, expected: " << reason;
   } catch (const Error& e) {
     EXPECT_EQ(e.code(), ErrorCode::kUsage);
@@ -131,7 +112,7 @@ void expect_usage_error(const std::vector<Image>& frames, const PreprocessConfig
   }
 }
 
-TEST(Patches, RejectFramesThatDoNotFit) {
+TEST(Preprocess, RejectFramesThatDoNotFit) {
   const auto black = [](int w, int h) {
     return Image{w, h, std::vector<std::uint8_t>(static_cast<std::size_t>(w * h * 3)), {}};
   };

@@ -27,7 +27,7 @@ struct Conversation {
     tensors = golden.tensors();
     ids = json.at("prompt_token_ids").get<std::vector<std::int32_t>>();
     for (const Image& image : golden.images(json))
-      pictures.push_back(image_patches(image, model()->preprocess()));
+      pictures.push_back(preprocess_image(image, model()->preprocess()));
   }
   static std::shared_ptr<const Model> model() {
     static const auto loaded = Model::load(GoldenCase{"shapes-vl", "one"}.model_folder(), {.threads = 2});
@@ -39,7 +39,7 @@ struct Conversation {
   nlohmann::json json;
   std::unique_ptr<Checkpoint> tensors;
   std::vector<std::int32_t> ids;
-  std::vector<Patches> pictures;
+  std::vector<PixelValues> pictures;
 };
 
 std::vector<double> as_doubles(const TensorView& view) {

@@ -201,7 +201,7 @@ class FloatPairCase : public ::testing::TestWithParam<PairCase> {
   std::vector<qwen3vl::PictureFeatures> encode(Session& session) const {
     std::vector<qwen3vl::PictureFeatures> pictures;
     for (const Image& image : images_) {
-      pictures.push_back(*session.encode(image_patches(image, folder_->preprocess())));
+      pictures.push_back(*session.encode(preprocess_image(image, folder_->preprocess())));
     }
     return pictures;
   }
@@ -298,7 +298,7 @@ TEST_P(QuantizedPair, AnswersNearlyAsTheFloatModel) {
       Session session = f32_session(model);
       std::vector<qwen3vl::PictureFeatures> pictures;
       for (const Image& image : golden.images(json)) {
-        pictures.push_back(*session.encode(image_patches(image, preprocess)));
+        pictures.push_back(*session.encode(preprocess_image(image, preprocess)));
       }
       const auto values = session.prefill_all(ids, pictures);
       return std::vector<float>(values.begin(), values.end());

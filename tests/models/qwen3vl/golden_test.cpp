@@ -34,7 +34,7 @@ std::vector<PictureFeatures> encode(Session& session, const PreprocessConfig& pr
                                     const std::vector<Image>& images, const RunOptions& run = {}) {
   std::vector<PictureFeatures> pictures;
   for (const Image& image : images)
-    pictures.push_back(*session.encode(image_patches(image, preprocess), run));
+    pictures.push_back(*session.encode(preprocess_image(image, preprocess), run));
   return pictures;
 }
 

@@ -156,7 +156,7 @@ std::vector<float> logits_of(const std::shared_ptr<const Model>& model, const Go
   Session session(model, {.threads = 2, .context = 512, .chunk = 64, .cache_dtype = DType::kF32});
   std::vector<PictureFeatures> pictures;
   for (const Image& image : c.images(json))
-    pictures.push_back(*session.encode(image_patches(image, model->preprocess())));
+    pictures.push_back(*session.encode(preprocess_image(image, model->preprocess())));
   const auto ids = json.at("prompt_token_ids").get<std::vector<std::int32_t>>();
   const auto logits = session.prefill_all(ids, pictures);
   return {logits.begin(), logits.end()};

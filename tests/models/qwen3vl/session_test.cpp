@@ -34,7 +34,7 @@ class SessionTest : public ::testing::Test {
   std::vector<PictureFeatures> encode(Session& s) const {
     std::vector<PictureFeatures> pictures;
     for (const Image& image : kCase.images(json_))
-      pictures.push_back(*s.encode(image_patches(image, model()->preprocess())));
+      pictures.push_back(*s.encode(preprocess_image(image, model()->preprocess())));
     return pictures;
   }
 
@@ -72,7 +72,7 @@ TEST_F(SessionTest, CancelledWorkLeavesTheSessionAsItWas) {
     std::atomic<bool> cancel{false};
     CancelAt observer(cancel, step);
     EXPECT_FALSE(
-        s.encode(image_patches(kCase.images(json_)[0], model()->preprocess()), {&cancel, &observer}));
+        s.encode(preprocess_image(kCase.images(json_)[0], model()->preprocess()), {&cancel, &observer}));
     cancel = false;
     EXPECT_TRUE(s.prefill(ids_, pictures, {&cancel, &observer}).empty());
     EXPECT_EQ(s.length(), 0);
@@ -235,8 +235,8 @@ TEST_F(SessionTest, NotANumberInAWeightNamesTheOperation) {
   EXPECT_TESSERA_ERROR(Session(text, {.threads = 1, .context = 64}).prefill(ids), kModel, "damaged",
                        "layers.2.mlp (matmul)");
   const auto vision = damaged_model(*sound, model()->config(), "model.visual.blocks.3.attn.qkv.weight");
-  const Patches patches = image_patches(kCase.images(json_)[0], model()->preprocess());
-  EXPECT_TESSERA_ERROR(Session(vision, {.threads = 1, .context = 64}).encode(patches), kModel, "damaged",
+  const PixelValues pixels = preprocess_image(kCase.images(json_)[0], model()->preprocess());
+  EXPECT_TESSERA_ERROR(Session(vision, {.threads = 1, .context = 64}).encode(pixels), kModel, "damaged",
                        "blocks.3.attn (matmul)");
 }
 
