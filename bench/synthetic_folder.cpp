@@ -9,7 +9,7 @@
 
 #include "bench/random_fill.h"
 #include "bench/synthetic.h"
-#include "models/files/gguf_partial_file.h"
+#include "models/files/partial_file.h"
 #include "models/text/pre_tokenizer.h"
 #include "tensor/buffer.h"
 #include "tensor/error.h"

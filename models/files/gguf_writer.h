@@ -8,7 +8,7 @@
 //
 // The file is as models/files/gguf.h draws it: keys and tensors in the order given, each tensor padded with
 // zeros to the alignment, the last one too. It is written as PATH.partial-PID and renamed by finish()
-// (models/files/gguf_partial_file.h); on failure, and when the writer goes away before finish(), the partial
+// (models/files/partial_file.h); on failure, and when the writer goes away before finish(), the partial
 // file is removed and a file at `path` stays as it was.
 #pragma once
 
@@ -21,7 +21,7 @@
 #include <vector>
 
 #include "models/files/gguf_metadata.h"
-#include "models/files/gguf_partial_file.h"
+#include "models/files/partial_file.h"
 #include "tensor/shape.h"
 
 namespace tessera {

@@ -1,4 +1,4 @@
-#include "models/files/gguf_partial_file.h"
+#include "models/files/partial_file.h"
 
 #include <dirent.h>
 #include <fcntl.h>
