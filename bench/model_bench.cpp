@@ -243,7 +243,7 @@ class Tests {
     ReportRow& row = add_row("encode " + std::to_string(size.width) + "x" + std::to_string(size.height) +
                                  " (" + std::to_string(pixels.grid.patches()) + " patches)",
                              ReportRow::Limit::kArithmetic);
-    const std::size_t needed = session_.encode_bytes(pixels.grid), available = available_memory();
+    const std::size_t needed = session_.encode_budget(pixels).bytes, available = available_memory();
     if (needed > available) {
       throw Error(ErrorCode::kResource, "", row.test,
                   "not enough memory (needs " + std::to_string(needed >> 20) + " MiB, available " +

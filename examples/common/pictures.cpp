@@ -3,6 +3,7 @@
 #include <filesystem>
 
 #include "examples/common/program.h"
+#include "examples/common/progress.h"
 #include "tensor/error.h"
 
 namespace tessera::programs {
@@ -14,7 +15,9 @@ Grid picture_grid(const ImageSize& seen, const PreprocessConfig& config) {
 Picture read_picture(const std::string& path, const PreprocessConfig& config) {
   Picture picture;
   picture.path = path;
+  const double begin = monotonic_seconds();
   picture.image = read_image(path);
+  picture.read_seconds = monotonic_seconds() - begin;
   for (const std::string& text : picture.image.warnings) warn(escape(path) + ": " + escape(text));
   try {
     picture.seen = smart_resize({picture.image.width, picture.image.height}, config.resize_rule());

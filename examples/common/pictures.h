@@ -12,7 +12,8 @@ namespace tessera::programs {
 
 struct Picture {
   std::string path;
-  Image image;     // upright, as in the file
+  Image image;  // upright, as in the file
+  double read_seconds = 0;
   ImageSize seen;  // size at which the model sees it
   Grid grid;       // the same in patches
   std::int64_t tokens = 0;

@@ -42,6 +42,8 @@ void write_file(const std::string& path, std::string_view content);
 void check_output_path(const std::string& path);
 // The same, and Error{kOutput} naming the flag if the path leads to one of the inputs.
 void check_output_path(const std::string& path, const std::string& flag, std::span<const std::string> inputs);
+// The same for a folder in which files will be written, and which is made if it is not there.
+void check_output_folder(const std::string& path);
 // Whether both paths lead to one existing file, through whatever links.
 bool same_file(const std::string& a, const std::string& b);
 // A whole file, pipes included, of at most max_bytes. Throws Error{kInput}, and ExitNow where a signal is

@@ -19,13 +19,23 @@ std::string size_text(int width, int height) {
   return std::to_string(width) + " x " + std::to_string(height);
 }
 
-// `whole`: its tokens if only the model bounded them.
-void announce(const Picture& picture, std::int64_t whole, std::size_t bytes) {
+std::string about(double seconds) {
+  if (seconds < 0.1) return "less than 0.1 s";
+  char text[32];
+  std::snprintf(text, sizeof text, seconds < 10 ? "about %.1f s" : "about %.0f s", seconds);
+  return text;
+}
+
+// `whole`: its tokens if only the model bounded them. No budget: nothing is left to encode.
+void announce(const Picture& picture, std::int64_t whole,
+              const std::optional<qwen3vl::EncodeBudget>& budget) {
   const std::string reduced =
       picture.tokens < whole ? " (up to " + std::to_string(whole) + " with --image-max-tokens)" : "";
+  const std::string cost =
+      budget ? mebibytes(budget->bytes) + " and " + about(budget->seconds) + " to encode" : "encoded before";
   note(escape(picture.path) + ": " + size_text(picture.image.width, picture.image.height) +
        " pixels, seen as " + size_text(picture.seen.width, picture.seen.height) + ", " +
-       std::to_string(picture.tokens) + " tokens" + reduced + ", " + mebibytes(bytes) + " to encode\n");
+       std::to_string(picture.tokens) + " tokens" + reduced + ", " + cost + "\n");
 }
 
 // Adds the seconds that it lives to a sum.
@@ -73,6 +83,8 @@ Conversation::Conversation(std::shared_ptr<const qwen3vl::Model> model, const Op
       preprocess_(preprocess),
       sampler_options_(sampler_options),
       session_(model_, session_options),
+      cache_(model_, session_options.cpu,
+             {.folder = options.image_cache.value_or(""), .threads = session_options.threads}),
       sampler_(sampler_options),
       watcher_(trace, is_terminal(STDERR_FILENO)),
       escape_output_(is_terminal(STDOUT_FILENO)) {}
@@ -142,29 +154,46 @@ void Conversation::check_room(std::size_t tokens, std::span<const Picture> pictu
 
 bool Conversation::encode(std::span<const Picture> pictures, Answer& answer,
                           std::vector<qwen3vl::PictureFeatures>& features) {
+  const PreprocessConfig& own = model_->preprocess();
   for (const Picture& picture : pictures) {
     if (cancel_flag().load()) return false;
-    const std::size_t bytes = session_.encode_bytes(picture.grid);
-    const PreprocessConfig& own = model_->preprocess();
-    const ImageSize whole = smart_resize({picture.image.width, picture.image.height}, own.resize_rule());
-    announce(picture, picture_grid(whole, own).tokens(own.merge_size), bytes);
-    if (const std::size_t available = available_memory(); bytes > available) {
-      throw Error(ErrorCode::kResource, picture.path, "memory",
-                  "not enough (needs " + mebibytes(bytes) + ", available " + mebibytes(available) +
-                      "); --image-max-tokens lowers the need");
-    }
     PixelValues pixels;
     {
       const Stopwatch watch(answer.timings.preprocess);
-      pixels = preprocess_image(picture.image, preprocess_, session_.options().threads);
+      pixels = preprocess_image(picture.image, preprocess_, options_.threads);
     }
-    const Stopwatch watch(answer.timings.encode);
-    const auto phase = watcher_.begin("encode", "encoding " + escape(picture.path, 60), 1);
-    auto encoded = session_.encode(pixels, watcher_.run_options());
+    answer.timings.preprocess += picture.read_seconds;
+    auto encoded = cache_.find(pixels);
+    std::optional<qwen3vl::EncodeBudget> budget;
+    if (!encoded) budget = session_.encode_budget(pixels, {&cancel_flag()});
+    const ImageSize whole = smart_resize({picture.image.width, picture.image.height}, own.resize_rule());
+    announce(picture, picture_grid(whole, own).tokens(own.merge_size), budget);
+    if (!encoded) encoded = encode_new(picture, pixels, *budget, answer);
     if (!encoded) return false;
     features.push_back(std::move(*encoded));
   }
   return true;
+}
+
+std::optional<qwen3vl::PictureFeatures> Conversation::encode_new(const Picture& picture,
+                                                                 const PixelValues& pixels,
+                                                                 const qwen3vl::EncodeBudget& budget,
+                                                                 Answer& answer) {
+  if (const std::size_t available = available_memory(); budget.bytes > available) {
+    throw Error(ErrorCode::kResource, picture.path, "memory",
+                "not enough (needs " + mebibytes(budget.bytes) + ", available " + mebibytes(available) +
+                    "); --image-max-tokens lowers the need");
+  }
+  const Stopwatch watch(answer.timings.encode);
+  const auto phase = watcher_.begin("encode", "encoding " + escape(picture.path, 60), 1);
+  auto features = session_.encode(pixels, watcher_.run_options());
+  if (!features) return features;
+  try {
+    cache_.insert(pixels, *features);
+  } catch (const Error& error) {  // the answer need not wait for a full disk
+    warn(std::string("--image-cache: ") + error.what());
+  }
+  return features;
 }
 
 std::span<const float> Conversation::prefill(Answer& answer,

@@ -12,6 +12,7 @@
 #include "examples/common/pictures.h"
 #include "examples/common/progress.h"
 #include "examples/qwen3vl/options.h"
+#include "models/qwen3vl/feature_cache.h"
 #include "models/qwen3vl/session.h"
 #include "models/text/sampler.h"
 
@@ -41,7 +42,8 @@ struct Answer {
 
 class Conversation {
  public:
-  // Throws Error{kUsage} for sampler settings and session options out of range, kResource.
+  // Throws Error{kUsage} for sampler settings and session options out of range, kOutput for a folder of
+  // --image-cache that cannot be used, kResource.
   Conversation(std::shared_ptr<const qwen3vl::Model> model, const Options& options,
                const qwen3vl::SessionOptions& session_options, const SamplerOptions& sampler_options,
                const PreprocessConfig& preprocess, TraceWriter* trace);
@@ -61,6 +63,9 @@ class Conversation {
   // False when cancelled; as the following two.
   bool encode(std::span<const Picture> pictures, Answer& answer,
               std::vector<qwen3vl::PictureFeatures>& features);
+  // A picture that is not in the cache. nullopt when cancelled.
+  std::optional<qwen3vl::PictureFeatures> encode_new(const Picture& picture, const PixelValues& pixels,
+                                                     const qwen3vl::EncodeBudget& budget, Answer& answer);
   std::span<const float> prefill(Answer& answer, std::span<const qwen3vl::PictureFeatures> features);
   void generate(std::span<const float> logits, Answer& answer);
   void check_room(std::size_t tokens, std::span<const Picture> pictures) const;
@@ -71,6 +76,7 @@ class Conversation {
   PreprocessConfig preprocess_;
   SamplerOptions sampler_options_;
   qwen3vl::Session session_;
+  qwen3vl::FeatureCache cache_;
   Sampler sampler_;
   Watcher watcher_;
   bool escape_output_;

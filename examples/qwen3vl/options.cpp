@@ -62,6 +62,10 @@ void add_input(CLI::App& app, Options& o, Extra& extra) {
               {1, kMaxImageTokens}, [&o](std::int64_t n) { o.image_min_tokens = n; });
   add_integer(app, "--image-max-tokens", "a picture becomes at most N tokens [the model's, at most 4096]",
               {1, kMaxImageTokens}, [&o](std::int64_t n) { o.image_max_tokens = n; });
+  app.add_option("--image-cache", o.image_cache,
+                 "keep what the model makes of pictures in this folder, up to 4 GiB:\n"
+                 "a picture that was seen before is not encoded again")
+      ->type_name("DIR");
 }
 
 void add_run(CLI::App& app, Options& o, Extra& extra) {
@@ -164,6 +168,7 @@ void check_inputs(const Options& o) {
 }
 
 void check_outputs(const Options& o, const Extra& extra) {
+  if (o.image_cache) check_output_folder(*o.image_cache);
   const auto outputs = output_paths(o);
   std::vector<std::string> inputs = o.images;
   for (std::string& file : o.model.files()) inputs.push_back(std::move(file));

@@ -33,6 +33,7 @@ struct Options {
   std::optional<std::int32_t> top_k;
 
   std::optional<std::int64_t> image_min_tokens, image_max_tokens;
+  std::optional<std::string> image_cache;  // a folder
 
   std::optional<std::string> json, draw_boxes, show_input, trace;
   std::int64_t top_logprobs = 0;

@@ -1,8 +1,9 @@
 #include "models/qwen3vl/session.h"
 
 #include <algorithm>
+#include <array>
+#include <chrono>
 #include <cmath>
-#include <cstring>
 #include <utility>
 
 #include "models/qwen3vl/positions.h"
@@ -151,57 +152,84 @@ void Session::blame_nan(std::span<void* const> slots) {
 
 namespace {
 
-std::int64_t feature_levels(const VisionConfig& c) {
-  return 1 + static_cast<std::int64_t>(c.deepstack_visual_indexes.size());
-}
-
-void build_vision(Graph& g, const Model& model, const Grid& grid, std::int64_t frames) {
-  const VisionConfig& c = model.config().vision;
-  const std::int64_t levels = feature_levels(c);
+void build_vision(Graph& g, const VisionWeights& weights, const VisionConfig& c, const PixelValues& pixels) {
+  const Grid& grid = pixels.grid;
+  const Shape features = feature_shape(c, grid);
   g.clear();
   VisionInputs in;
   in.grid = grid;
-  in.samples =
-      g.input(DType::kU8, {frames, grid.h * c.patch_size, grid.w * c.patch_size, c.in_channels}, "samples");
+  in.samples = g.input(
+      DType::kU8, {pixels.frames, grid.h * c.patch_size, grid.w * c.patch_size, c.in_channels}, "samples");
   in.levels = g.input(DType::kF32, {c.in_channels, 256}, "levels");
   in.positions = g.input(DType::kI32, {2, grid.patches()}, "positions");
-  in.features =
-      g.input(DType::kF32, {levels * grid.tokens(c.spatial_merge_size), 1, c.out_hidden_size}, "features");
-  in.first_rows = g.input(DType::kI32, {levels}, "first_rows");
-  g.output(vision_forward(g, model.weights().vision, c, in));
+  in.features = g.input(DType::kF32, {features[0] * features[1], 1, features[2]}, "features");
+  in.first_rows = g.input(DType::kI32, {features[0]}, "first_rows");
+  g.output(vision_forward(g, weights, c, in));
+}
+
+// What the slots of such a graph point to.
+struct VisionMemory {
+  VisionMemory(const VisionConfig& c, const PixelValues& pixels)
+      : positions(vision_positions(pixels.grid, c.spatial_merge_size)) {
+    const Shape shape = feature_shape(c, pixels.grid);
+    features.resize(static_cast<std::size_t>(shape.elements()));
+    for (std::int64_t level = 0; level < shape[0]; ++level)
+      first_rows.push_back(static_cast<std::int32_t>(level * shape[1]));
+    slots = {const_cast<std::uint8_t*>(pixels.samples.data()), const_cast<float*>(pixels.levels[0].data()),
+             positions.data(), features.data(), first_rows.data()};
+  }
+  std::vector<std::int32_t> positions, first_rows;
+  std::vector<float> features;
+  std::array<void*, 5> slots;
+};
+
+double now_seconds() {
+  return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count();
 }
 
 }  // namespace
 
-std::size_t Session::encode_bytes(const Grid& grid) {
+// Runs the tower with one block of its blocks over a small picture.
+double Session::measure_encode_speed(const RunOptions& options) {
+  constexpr int kPatches = 128;
+  VisionConfig config = model_->config().vision;
+  VisionWeights weights = model_->weights().vision;
+  weights.blocks.resize(1);
+  config.deepstack_visual_indexes.clear();
+  PixelValues pixels;
+  const auto merge = static_cast<int>(config.spatial_merge_size);
+  pixels.grid = {1, merge, (kPatches / merge + merge - 1) / merge * merge};
+  pixels.frames = 1;
+  pixels.samples.resize(static_cast<std::size_t>(pixels.grid.patches() * config.patch_size *
+                                                 config.patch_size * config.in_channels));
+  VisionMemory memory(config, pixels);
+  build_vision(graph_, weights, config, pixels);
+  const double begin = now_seconds();
+  if (run(memory.slots, options) == RunStatus::kCancelled) return 0;
+  return plan_->cost().flops / (now_seconds() - begin);
+}
+
+EncodeBudget Session::encode_budget(const PixelValues& pixels, const RunOptions& options) {
   const VisionConfig& c = model_->config().vision;
-  build_vision(graph_, *model_, grid, (grid.t - 1) * c.temporal_patch_size + 1);
-  const std::int64_t features = feature_levels(c) * grid.tokens(c.spatial_merge_size) * c.out_hidden_size;
-  return plans_.get(graph_)->bytes(options_.threads) + static_cast<std::size_t>(features) * sizeof(float);
+  build_vision(graph_, model_->weights().vision, c, pixels);
+  const std::shared_ptr<const Plan> plan = plans_.get(graph_);
+  if (encode_speed_ == 0) encode_speed_ = measure_encode_speed(options);
+  const auto features = static_cast<std::size_t>(feature_shape(c, pixels.grid).elements());
+  return {plan->bytes(options_.threads) + features * sizeof(float),
+          encode_speed_ > 0 ? plan->cost().flops / encode_speed_ : 0};
 }
 
 std::optional<PictureFeatures> Session::encode(const PixelValues& pixels, const RunOptions& options) {
-  build_vision(graph_, *model_, pixels.grid, pixels.frames);
-  TESSERA_CHECK(static_cast<std::int64_t>(pixels.samples.size()) == graph_.nodes()[0].desc.shape.elements());
   const VisionConfig& c = model_->config().vision;
-  std::vector<std::int32_t> positions = vision_positions(pixels.grid, c.spatial_merge_size);
-
-  PictureFeatures features;
-  features.grid_ = pixels.grid;
-  features.tokens_ = pixels.grid.tokens(c.spatial_merge_size);
-  features.width_ = c.out_hidden_size;
-  std::vector<std::int32_t> first_rows;
-  for (std::int64_t level = 0; level < feature_levels(c); ++level) {
-    first_rows.push_back(static_cast<std::int32_t>(level * features.tokens_));
-  }
-  features.values_.resize(first_rows.size() * static_cast<std::size_t>(features.tokens_ * features.width_));
-  void* const slots[] = {const_cast<std::uint8_t*>(pixels.samples.data()),
-                         const_cast<float*>(pixels.levels[0].data()), positions.data(),
-                         features.values_.data(), first_rows.data()};
-  if (run(slots, options) == RunStatus::kCancelled) return std::nullopt;
+  build_vision(graph_, model_->weights().vision, c, pixels);
+  TESSERA_CHECK(static_cast<std::int64_t>(pixels.samples.size()) == graph_.nodes()[0].desc.shape.elements());
+  VisionMemory memory(c, pixels);
+  const double begin = now_seconds();
+  if (run(memory.slots, options) == RunStatus::kCancelled) return std::nullopt;
+  encode_speed_ = plan_->cost().flops / (now_seconds() - begin);
   const auto is_nan = [](float x) { return std::isnan(x); };
-  if (std::any_of(features.values_.begin(), features.values_.end(), is_nan)) blame_nan(slots);
-  return features;
+  if (std::any_of(memory.features.begin(), memory.features.end(), is_nan)) blame_nan(memory.slots);
+  return PictureFeatures(c, pixels.grid, std::move(memory.features));
 }
 
 bool Session::run_chunk(const Chunk& chunk, const RunOptions& options) {
@@ -268,15 +296,15 @@ Session::Chunk Session::make_chunk(const Prompt& prompt, std::int64_t begin, std
     const auto first = prompt.positions.values.begin() + axis * tokens;
     chunk.positions.insert(chunk.positions.end(), first + begin, first + end);
   }
-  chunk.visual_rows.resize(static_cast<std::size_t>(feature_levels(model_->config().vision)));
+  chunk.visual_rows.resize(1 + model_->config().vision.deepstack_visual_indexes.size());
   if (prompt.pictures.empty()) return chunk;
   for (std::int64_t i = 0; i < end - begin; ++i) {
     if (chunk.ids[static_cast<std::size_t>(i)] != model_->config().image_token_id) continue;
     const PictureFeatures& source = prompt.pictures[visual.picture];
     chunk.visual_index.push_back(static_cast<std::int32_t>(i));
     for (std::size_t k = 0; k < chunk.visual_rows.size(); ++k) {
-      const float* row = source.level(static_cast<int>(k)) + visual.row * source.width_;
-      chunk.visual_rows[k].insert(chunk.visual_rows[k].end(), row, row + source.width_);
+      const float* row = source.level(static_cast<int>(k)) + visual.row * source.width();
+      chunk.visual_rows[k].insert(chunk.visual_rows[k].end(), row, row + source.width());
     }
     if (++visual.row == source.tokens()) visual = {visual.picture + 1, 0};
   }

@@ -18,6 +18,7 @@
 
 #include "models/image/preprocess.h"
 #include "models/qwen3vl/model.h"
+#include "models/qwen3vl/picture_features.h"
 #include "models/qwen3vl/positions.h"
 #include "tensor/api.h"
 #include "tensor/buffer.h"
@@ -48,21 +49,10 @@ struct SessionOptions {
 // where head_dim is no multiple of 32.
 TESSERA_API std::size_t cache_bytes(const TextConfig& config, std::int64_t context, DType dtype);
 
-// What the vision tower makes of one picture.
-class TESSERA_API PictureFeatures {
- public:
-  const Grid& grid() const { return grid_; }
-  std::int64_t tokens() const { return tokens_; }
-  // [tokens, D]: level 0 goes into the rows of the picture's tokens, level 1 + k is added after layer k.
-  const float* level(int i) const {
-    return values_.data() + static_cast<std::ptrdiff_t>(i * tokens_ * width_);
-  }
-
- private:
-  friend class Session;
-  Grid grid_;
-  std::int64_t tokens_ = 0, width_ = 0;
-  std::vector<float> values_;  // [1 + K, tokens, D]
+// What encoding a picture will take.
+struct EncodeBudget {
+  std::size_t bytes = 0;  // beside the weights
+  double seconds = 0;     // expected
 };
 
 class TESSERA_API Session {
@@ -72,8 +62,9 @@ class TESSERA_API Session {
   Session(std::shared_ptr<const Model> model, const SessionOptions& options);
   ~Session();
 
-  // Bytes that encoding a grid will take beside the weights.
-  std::size_t encode_bytes(const Grid& grid);
+  // Seconds follow the arithmetic, at the speed of the last picture that was encoded; before the first, at
+  // that of one block over 128 patches, which is then run (0 when cancelled).
+  EncodeBudget encode_budget(const PixelValues& pixels, const RunOptions& run = {});
   // nullopt when cancelled.
   std::optional<PictureFeatures> encode(const PixelValues& pixels, const RunOptions& run = {});
 
@@ -114,6 +105,7 @@ class TESSERA_API Session {
   std::span<const float> append(Prompt prompt, const RunOptions& options);
   Positions positions_of(std::span<const std::int32_t> ids, std::span<const PictureFeatures> pictures) const;
   [[noreturn]] void blame_nan(std::span<void* const> slots);
+  double measure_encode_speed(const RunOptions& options);
   std::int64_t chunk_end(std::int64_t begin, std::int64_t tokens) const;
 
   std::shared_ptr<const Model> model_;
@@ -124,6 +116,7 @@ class TESSERA_API Session {
   Graph graph_;
   std::shared_ptr<const Plan> plan_;
   std::vector<float> logits_;
+  double encode_speed_ = 0;         // FLOP/s, 0 while it is not known
   std::int64_t length_ = 0;         // rows in the cache
   std::int32_t next_position_ = 0;  // of the next token, smaller than length_ after pictures
 };

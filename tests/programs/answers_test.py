@@ -121,12 +121,12 @@ class Answers(ProgramTest):
 
     def test_timings_and_picture_sizes_are_said_on_standard_error(self):
         result = ask("--image", PICTURES / "shapes.png", "-p", "Describe this image.", "--greedy")
-        self.assertRegex(result.stderr.decode(), r"256 x 192 pixels, seen as 256 x 192, 48 tokens, \d+ MiB to encode")
+        self.assertRegex(result.stderr.decode(), r"256 x 192 pixels, seen as 256 x 192, 48 tokens, \d+ MiB and .* s to encode")
         self.assertRegex(result.stderr.decode(), r"prefill 62 tokens in [\d.]+ s")
 
     def test_a_reduced_picture_is_said(self):
         result = ask("--image", PICTURES / "shapes.png", "-p", "Hi", "-n", 1, "--image-max-tokens", 20)
-        self.assertRegex(result.stderr.decode(), r", \d+ tokens \(up to 48 with --image-max-tokens\), \d+ MiB to encode")
+        self.assertRegex(result.stderr.decode(), r", \d+ tokens \(up to 48 with --image-max-tokens\), \d+ MiB and .* s to encode")
 
 
 class PictureSize(ProgramTest):

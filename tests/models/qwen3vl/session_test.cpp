@@ -275,8 +275,17 @@ TEST_F(SessionTest, LoadingGivesTheFilesPagesBack) {
 
 TEST_F(SessionTest, MemoryIsSaidBeforeItIsTaken) {
   Session s = session();
-  const std::size_t small = s.encode_bytes({1, 6, 8}), large = s.encode_bytes({1, 16, 16});
-  EXPECT_GT(large, small);
+  const auto grey = [](int side) {
+    const Image image{side, side, std::vector<std::uint8_t>(static_cast<std::size_t>(side * side * 3)), {}};
+    return preprocess_frames({&image, 1}, model()->preprocess(), Normalization::kImage);
+  };
+  const qwen3vl::EncodeBudget small = s.encode_budget(grey(64)), large = s.encode_budget(grey(256));
+  EXPECT_GT(large.bytes, small.bytes);
+  // By the plans' arithmetic, which attention makes grow faster than the number of patches.
+  EXPECT_GT(large.seconds, 16 * small.seconds);
+  EXPECT_GT(small.seconds, 0);
+  std::atomic<bool> cancel{true};
+  EXPECT_EQ(session().encode_budget(grey(64), {&cancel}).seconds, 0);
   EXPECT_EQ(qwen3vl::cache_bytes(model()->config().text, 100, DType::kF16), 4u * 2 * 100 * 2 * 128 * 2);
   EXPECT_EQ(qwen3vl::cache_bytes(model()->config().text, 100, DType::kQ8_0),
             4u * 2 * 100 * 2 * (128 / 32 * 34));
