@@ -97,13 +97,10 @@ inline void expect_golden(const float* got, const std::vector<float>& expected, 
   EXPECT_LE(worst, 1) << what << ": at " << at << " got " << got[at] << ", expected " << expected[at];
 }
 
-// After `roundings` of operands to bf16, one after the other on the way to these values. A rounding moves
-// each operand by up to 2^-8 of itself, in the root mean square by less than 2^-9, up or down as it comes:
-// sums of products of many of them move by as much of their root mean square, and n such moves in a row by
-// sqrt(n) times that. Single values stray further: 4 times, where their errors are normally distributed, in
-// one of 16000.
-inline void expect_rounded(const float* got, const std::vector<float>& expected, double roundings,
-                           const std::string& what) {
+// The root mean square of the differences is at most `share` of that of the values. Single values stray
+// further: 4 times, where errors are normally distributed, in one of 16000.
+inline void expect_noise_below(double share, const float* got, const std::vector<float>& expected,
+                               const std::string& what) {
   double error = 0, size = 0, worst = 0;
   for (std::size_t i = 0; i < expected.size(); ++i) {
     const double difference = double{got[i]} - double{expected[i]};
@@ -112,9 +109,18 @@ inline void expect_rounded(const float* got, const std::vector<float>& expected,
     if (!(std::abs(difference) <= worst)) worst = std::abs(difference);
   }
   const auto n = static_cast<double>(expected.size());
-  const double bound = std::sqrt(roundings) * 0x1p-9 * std::sqrt(size / n);
+  const double bound = share * std::sqrt(size / n);
   EXPECT_LE(std::sqrt(error / n), bound) << what;
   EXPECT_LE(worst, 4 * bound) << what;
+}
+
+// After `roundings` of operands to bf16, one after the other on the way to these values. A rounding moves
+// each operand by up to 2^-8 of itself, in the root mean square by less than 2^-9, up or down as it comes:
+// sums of products of many of them move by as much of their root mean square, and n such moves in a row by
+// sqrt(n) times that.
+inline void expect_rounded(const float* got, const std::vector<float>& expected, double roundings,
+                           const std::string& what) {
+  expect_noise_below(std::sqrt(roundings) * 0x1p-9, got, expected, what);
 }
 
 // Copies the outputs of steps by name.

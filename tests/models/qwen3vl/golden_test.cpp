@@ -122,6 +122,29 @@ TEST_P(Golden, RoundingToBf16StaysWithinItsBounds) {
   }
 }
 
+// Vision weights in blocks are multiplied as integers. A product then has two errors: that of the weights
+// (mean squares, as shares, of normally distributed ones: README, "Make it small") and that of rounding its
+// other operand to 127 steps of the largest in a group of 32, of normally distributed ones 2.2e-5. Mean
+// squares of the patch embedding, of four products a block and of the merger's two add up.
+TEST_P(Golden, AQuantizedTowerStaysWithinTheErrorOfItsFormat) {
+  if (images_.empty() || GetParam().stored == Stored::kAsF32)
+    GTEST_SKIP() << "no matrix of the tower is quantized";
+  const qwen3vl::VisionConfig& vision = model_->config().vision;
+  constexpr double kActivations = 2.2e-5;
+  for (const auto& [type, weights] : {std::pair("q8_0", 2.87e-5), {"q4_0", 7.36e-3}}) {
+    const auto quantized =
+        Model::load(GetParam().model_folder(), {.threads = 2, .recipe = qwen3vl::Recipe("q8_0", type)});
+    Session session = f32_session(quantized, 2, 512, natural_cpu());
+    compare_features(encode(session, preprocess_, images_), [&](const float* got,
+                                                                const std::vector<float>& expected,
+                                                                const std::string& name, int level) {
+      const auto blocks = level < 0 ? vision.depth : vision.deepstack_visual_indexes[level] + 1;
+      const auto products = static_cast<double>(1 + 4 * blocks + 2);
+      expect_noise_below(std::sqrt(products * (weights + kActivations)), got, expected, name + " in " + type);
+    });
+  }
+}
+
 // The cases that hold every layer.
 class GoldenLayers : public Golden {};
 
