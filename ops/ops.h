@@ -90,6 +90,12 @@ TESSERA_API Tensor top_k(Graph& g, const Operand& x, std::int64_t k);
 TESSERA_API Tensor matmul(Graph& g, const Operand& x, const Operand& w);
 // y = x w^T + bias, bias f32 [N].
 TESSERA_API Tensor matmul(Graph& g, const Operand& x, const Operand& w, const Operand& bias);
+// y = gelu(x w^T + bias): the bits of the two steps, without a way through memory between them.
+TESSERA_API Tensor matmul(Graph& g, const Operand& x, const Operand& w, const Operand& bias, Gelu kind);
+// y = a + x w^T, and a + (x w^T + bias): a [..., N]. Likewise the bits of add.
+TESSERA_API Tensor matmul_add(Graph& g, const Operand& a, const Operand& x, const Operand& w);
+TESSERA_API Tensor matmul_add(Graph& g, const Operand& a, const Operand& x, const Operand& w,
+                              const Operand& bias);
 // The products of x with each of the weights. Those of one format that follow one another are one step, and
 // then slices of its value.
 TESSERA_API std::vector<Tensor> matmul_each(Graph& g, const Operand& x,

@@ -98,6 +98,7 @@ void Executor::prepare(std::shared_ptr<const Plan> plan) {
     KernelArgs& args = work->args.emplace_back();
     args.inputs = work->inputs.data() + work->inputs.size();
     args.params = step.params.data();
+    args.chosen = step.plan.chosen;
     for (const PlacedTensor& input : step.inputs) place(input, work->inputs.emplace_back());
     place(step.output, args.output);
   }

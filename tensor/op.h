@@ -16,6 +16,7 @@ struct KernelArgs {
   const TensorView* inputs = nullptr;
   TensorView output;
   const void* params = nullptr;    // the op's params struct
+  const void* chosen = nullptr;    // OpPlan::chosen
   std::byte* workspace = nullptr;  // OpPlan::workspace_bytes for this thread alone, aligned to kAlignment
 
   template <typename Params>
@@ -42,6 +43,7 @@ struct OpArgs {
 struct OpPlan {
   KernelFn run = nullptr;
   const char* kernel = "";          // the name under which the plan prints it
+  const void* chosen = nullptr;     // a constant that `run` needs beside the params: a second kernel's row
   std::int64_t tasks = 1;           // independent parts
   std::size_t workspace_bytes = 0;  // for each thread
   // Bit i set: the output may take over the memory of input i. The planner does so when nothing reads that

@@ -29,12 +29,21 @@ void add_matmul_rows(const Setup& setup) {
   add_row(setup, {.name = "quantize_rows/512x9728", .build = [](Graph& g, Operands& o) {
                     return ops::quantize_rows(g, g.constant(o.normal(DType::kF32, {512, 9728})));
                   }});
-  // With bias: fc1 of the vision tower on one picture of 512 x 512.
-  add_row(setup, {.name = "matmul_bias/bf16/rows:1024/4096x1024",
+  // fc1 and fc2 of the vision tower on one picture of 512 x 512.
+  add_row(setup, {.name = "matmul_gelu/bf16/rows:1024/4096x1024",
                   .build =
                       [](Graph& g, Operands& o) {
                         return ops::matmul(g, o.normal(DType::kF32, {1024, 1024}),
-                                           o.weight(DType::kBF16, 4096, 1024), o.normal(DType::kF32, {4096}));
+                                           o.weight(DType::kBF16, 4096, 1024), o.normal(DType::kF32, {4096}),
+                                           ops::Gelu::kTanh);
+                      },
+                  .levels = OpRow::Levels::kVector});
+  add_row(setup, {.name = "matmul_add/bf16/rows:1024/1024x4096",
+                  .build =
+                      [](Graph& g, Operands& o) {
+                        return ops::matmul_add(
+                            g, o.normal(DType::kF32, {1024, 1024}), o.normal(DType::kF32, {1024, 4096}),
+                            o.weight(DType::kBF16, 1024, 4096), o.normal(DType::kF32, {1024}));
                       },
                   .levels = OpRow::Levels::kVector});
   add_row(setup, {.name = "patch_embed/bf16/1024x1536",

@@ -17,7 +17,7 @@ Tensor split_heads(Graph& g, Tensor x, std::int64_t d) {
   return reshape(g, x, {shape[0], shape[1] / d, d});
 }
 
-// x [T, D] -> [T, D].
+// x [T, D] -> [T, Q], not projected yet.
 Tensor self_attention(Graph& g, const DecoderLayerWeights& w, const TextConfig& c, const LayerCache& cache,
                       const TextInputs& in, Tensor rope_angles, Tensor x) {
   const Graph::Scope scope(g, "self_attn");
@@ -32,13 +32,14 @@ Tensor self_attention(Graph& g, const DecoderLayerWeights& w, const TextConfig& 
   const Tensor values = append_rows(g, cache.values, v, in.past);
   const float scale = 1 / std::sqrt(static_cast<float>(d));
   const Tensor y = causal_attention(g, q, keys, values, in.past, scale);
-  return matmul(g, reshape(g, y, {g.shape(y)[0], g.shape(y)[1] * d}), w.o_proj);
+  return reshape(g, y, {g.shape(y)[0], g.shape(y)[1] * d});
 }
 
+// x [T, D] -> [T, I], not projected yet.
 Tensor mlp(Graph& g, const DecoderLayerWeights& w, Tensor x) {
   const Graph::Scope scope(g, "mlp");
   const std::vector<Tensor> h = matmul_each(g, x, {w.gate_proj, w.up_proj});
-  return matmul(g, silu_mul(g, h[0], h[1]), w.down_proj);
+  return silu_mul(g, h[0], h[1]);
 }
 
 }  // namespace
@@ -60,9 +61,11 @@ Tensor text_forward(Graph& g, const TextWeights& w, const TextConfig& c, const T
   for (std::size_t i = 0; i < w.layers.size(); ++i) {
     const Graph::Scope scope(g, "layers." + std::to_string(i));
     const DecoderLayerWeights& layer = w.layers[i];
-    const Tensor h = rms_norm(g, x, layer.input_layernorm, {.eps = c.rms_norm_eps});
-    x = add(g, x, self_attention(g, layer, c, in.cache[i], in, rope_angles, h));
-    x = add(g, x, mlp(g, layer, rms_norm(g, x, layer.post_attention_layernorm, {.eps = c.rms_norm_eps})));
+    Tensor h = rms_norm(g, x, layer.input_layernorm, {.eps = c.rms_norm_eps});
+    h = self_attention(g, layer, c, in.cache[i], in, rope_angles, h);
+    x = g.name(matmul_add(g, x, h, layer.o_proj), "self_attn.o_proj");
+    h = mlp(g, layer, rms_norm(g, x, layer.post_attention_layernorm, {.eps = c.rms_norm_eps}));
+    x = matmul_add(g, x, h, layer.down_proj);
     // The tower's index only says where the rows come from: they always go in after the first K layers.
     if (in.visual_index && i < in.deepstack.size()) {
       x = scatter_add_rows(g, x, in.deepstack[i], in.visual_index);

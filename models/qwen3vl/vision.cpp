@@ -14,7 +14,7 @@ using namespace ops;
 constexpr float kLayerNormEps = 1e-6f;  // not in config.json: fixed in the reference
 constexpr double kRopeTheta = 10000;    // likewise
 
-// x [P, E] -> [P, E]. Patches attend to those of the same temporal grid.
+// x [P, E] -> [P, E], not projected yet. Patches attend to those of the same temporal grid.
 Tensor attention(Graph& g, const VisionBlockWeights& w, const VisionConfig& c, const Grid& grid,
                  Tensor rope_angles, Tensor x) {
   const Graph::Scope scope(g, "attn");
@@ -25,12 +25,7 @@ Tensor attention(Graph& g, const VisionBlockWeights& w, const VisionConfig& c, c
   const Tensor v = slice(g, qkv, 1, 2 * heads, 3 * heads);
   const float scale = 1 / std::sqrt(static_cast<float>(d));
   const Tensor y = segment_attention(g, q, k, v, std::int64_t{grid.h} * grid.w, scale);
-  return matmul(g, reshape(g, y, {patches, heads * d}), w.proj_weight, w.proj_bias);
-}
-
-Tensor mlp(Graph& g, const VisionBlockWeights& w, Tensor x) {
-  const Graph::Scope scope(g, "mlp");
-  return matmul(g, gelu(g, matmul(g, x, w.fc1_weight, w.fc1_bias), Gelu::kTanh), w.fc2_weight, w.fc2_bias);
+  return reshape(g, y, {patches, heads * d});
 }
 
 // Joins the rows of each merge window and projects them to the width of the text model: [P, E] -> [N, D]. The
@@ -40,8 +35,8 @@ Tensor merge(Graph& g, const MergerWeights& w, std::int64_t window, Tensor x) {
   const Shape joined{shape[0] / window, shape[1] * window};
   if (w.norm_weight.shape[0] == joined[1]) x = reshape(g, x, joined);
   x = layer_norm(g, x, w.norm_weight, w.norm_bias, {.eps = kLayerNormEps});
-  x = matmul(g, reshape(g, x, joined), w.fc1_weight, w.fc1_bias);
-  return matmul(g, gelu(g, x, Gelu::kErf), w.fc2_weight, w.fc2_bias);
+  x = matmul(g, reshape(g, x, joined), w.fc1_weight, w.fc1_bias, Gelu::kErf);
+  return matmul(g, x, w.fc2_weight, w.fc2_bias);
 }
 
 }  // namespace
@@ -76,9 +71,11 @@ Tensor vision_forward(Graph& g, const VisionWeights& w, const VisionConfig& c, c
     const Graph::Scope scope(g, "blocks." + std::to_string(i));
     const VisionBlockWeights& block = w.blocks[i];
     Tensor h = layer_norm(g, x, block.norm1_weight, block.norm1_bias, {.eps = kLayerNormEps});
-    x = add(g, x, attention(g, block, c, grid, rope_angles, h));
+    h = attention(g, block, c, grid, rope_angles, h);
+    x = g.name(matmul_add(g, x, h, block.proj_weight, block.proj_bias), "attn.proj");
     h = layer_norm(g, x, block.norm2_weight, block.norm2_bias, {.eps = kLayerNormEps});
-    x = g.name(add(g, x, mlp(g, block, h)), "output");
+    h = g.name(matmul(g, h, block.fc1_weight, block.fc1_bias, Gelu::kTanh), "mlp.fc1");
+    x = g.name(matmul_add(g, x, h, block.fc2_weight, block.fc2_bias), "output");
     const auto& taps = c.deepstack_visual_indexes;
     const auto tap = std::find(taps.begin(), taps.end(), static_cast<std::int64_t>(i));
     if (tap != taps.end()) {

@@ -3,17 +3,6 @@
 
 namespace {
 
-inline F32 gelu_erf(F32 x) {
-  const F32 half = x * F32::all(0.5f);
-  return F32::fma(half, erf(x * F32::all(0.707106781f)), half);
-}
-
-inline F32 gelu_tanh(F32 x) {
-  // 2 sqrt(2 / pi) x (1 + 0.044715 x^2)
-  const F32 twice_u = x * F32::fma(x * x, F32::all(0.0713548163f), F32::all(1.59576912f));
-  return x * sigmoid(twice_u);
-}
-
 template <F32 (*gelu)(F32)>
 inline void gelu_each(const float* x, float* y, std::int64_t n) {
   constexpr int kLanes = F32::kLanes;

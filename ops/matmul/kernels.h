@@ -1,6 +1,6 @@
 // Products with a weight matrix.
 //
-//   y[m][n] = sum_k x[m][k] w[n][k] + bias[n]
+//   y[m][n] = sum_k x[m][k] w[n][k] + bias[n], then GELU (ops/gelu/kernels.h) of it, or something added to it
 //
 // One call computes a tile of outputs over the whole of k. Rows of x and y are contiguous; y is floats, and x
 // floats or, where w has a block format, groups of 32 (ops/matmul/activations.h); both at any alignment of
@@ -34,15 +34,19 @@ namespace tessera::ops {
 
 inline constexpr int kPanelColumns = 16;
 
+enum class MatmulThen : std::int32_t { kNothing, kGeluTanh, kGeluErf, kAdd };
+
 struct MatmulTile {
-  const void* x;      // floats or ActivationGroups
-  const void* w;      // the tile's first row or panel
-  const float* bias;  // of the tile's first column, or null
+  const void* x;               // floats or ActivationGroups
+  const void* w;               // the tile's first row or panel
+  const float* bias;           // of the tile's first column, or null
+  const float* add = nullptr;  // kAdd: of the tile's first output, as y from row to row
   float* y;
   void* workspace;                  // as many bytes as the kernel's row says, aligned to 64
   std::int64_t x_stride, y_stride;  // from row to row, in elements of x and y
   std::int64_t w_stride;            // bytes from one row of the weight, or one panel, to the next
   std::int64_t rows, columns, k;
+  MatmulThen then = MatmulThen::kNothing;  // always, where the kernel does not finish (MatmulTiling)
 };
 
 struct MatmulExtents {
@@ -58,22 +62,23 @@ constexpr bool takes_several(const MatmulExtents& product) { return product.rows
 bool blas_takes(const MatmulExtents& product);
 
 // How a kernel wants its product cut: the largest tile, a multiple of kPanelColumns wide; the bytes of
-// workspace for tiles of some extents; and how narrow a step may cut them to give every thread something to
-// do.
+// workspace for tiles of some extents; whether it finishes, that is, does what `then` says, where otherwise
+// the step does it to every tile; and how narrow a step may cut tiles to give every thread something to do.
 struct MatmulTiling {
   std::int64_t rows, columns;
   std::size_t (*workspace)(const MatmulExtents&);
+  bool finishes;
   std::int64_t fewest_columns = 128;
 };
 
 constexpr std::size_t no_workspace(const MatmulExtents&) { return 0; }
-inline constexpr MatmulTiling kPlainTiles{144, 128, no_workspace};
+inline constexpr MatmulTiling kPlainTiles{144, 128, no_workspace, false};
 
 // Scalar references of block formats: one column, decoded.
 constexpr std::size_t column_workspace(const MatmulExtents& e) {
   return static_cast<std::size_t>(e.k) * sizeof(float);
 }
-inline constexpr MatmulTiling kColumnTiles{144, 128, column_workspace};
+inline constexpr MatmulTiling kColumnTiles{144, 128, column_workspace, false};
 
 // Panels: rows of x are copied in blocks of kBlockWords inputs, or pairs of inputs, kBlockStride apart: 17
 // cache lines, so that rows do not fall onto the same sets of the cache however x is laid out. The copy and
@@ -83,7 +88,7 @@ constexpr std::size_t panel_workspace(const MatmulExtents& e) {
   const std::int64_t columns = (e.columns + kSumColumns - 1) / kSumColumns * kSumColumns;
   return static_cast<std::size_t>(e.rows * (kBlockStride + columns)) * sizeof(float);
 }
-inline constexpr MatmulTiling kPanelTiles{288, 512, panel_workspace};
+inline constexpr MatmulTiling kPanelTiles{288, 512, panel_workspace, true};
 
 // OpenBLAS: the last rows of x, padded to kBlasRows, and their outputs. OpenBLAS rounds a row as its call's
 // number of rows demands; multiples of kBlasRows, and narrow tiles in calls of exactly so many, make it
@@ -93,7 +98,7 @@ inline constexpr std::int64_t kBlasRows = 48, kBlasColumns = 64;
 constexpr std::size_t blas_workspace(const MatmulExtents& e) {
   return static_cast<std::size_t>(kBlasRows * (e.k + e.columns)) * sizeof(float);
 }
-inline constexpr MatmulTiling kBlasTiles{144, 128, blas_workspace};
+inline constexpr MatmulTiling kBlasTiles{144, 128, blas_workspace, false};
 static_assert(kBlasTiles.rows % kBlasRows == 0);
 
 // Block panels with vectors: a slab of kSlabColumns columns of codes unpacked kSlabDepth deep, 16 KiB that
@@ -110,7 +115,7 @@ constexpr std::size_t slab_workspace(const MatmulExtents& e) {
   const std::int64_t columns = (e.columns + kSlabColumns - 1) / kSlabColumns * kSlabColumns;
   return static_cast<std::size_t>((kSlabColumns + rows) * (kSlabDepth + kNumbers) + rows * columns * 4);
 }
-inline constexpr MatmulTiling kSlabTiles{288, 512, slab_workspace};
+inline constexpr MatmulTiling kSlabTiles{288, 512, slab_workspace, true};
 
 // Matrix tiles: inputs of kAmxDepth of k of all rows of the tile, twice, as bf16; weights of a strip of
 // kAmxStripColumns as deep, twice; sums of all outputs, rows and columns padded. For 512 rows and columns
@@ -122,7 +127,7 @@ constexpr std::size_t amx_workspace(const MatmulExtents& e) {
   const std::int64_t columns = (e.columns + kAmxStripColumns - 1) / kAmxStripColumns * kAmxStripColumns;
   return static_cast<std::size_t>(2 * (rows + kAmxStripColumns) * kAmxDepth * 2 + rows * columns * 4);
 }
-inline constexpr MatmulTiling kAmxTiles{528, 512, amx_workspace, 256};
+inline constexpr MatmulTiling kAmxTiles{528, 512, amx_workspace, true, 256};
 
 #define TESSERA_KERNEL(level, function, format, takes, tiling) void function(const MatmulTile& tile) noexcept;
 #include "ops/matmul/kernels.inc"

@@ -1,5 +1,6 @@
 #include <algorithm>
 
+#include "ops/gelu/kernels.h"
 #include "ops/matmul/kernels.h"
 #include "ops/matmul/pack.h"
 #include "ops/op_util.h"
@@ -10,9 +11,12 @@
 namespace tessera::ops {
 namespace {
 
-// Inputs of a step: x, the weights, and the bias where there is one, of a single weight.
+// Inputs of a step: x, the weights; of a single weight the bias, and for kAdd what is added, where there are
+// such.
 struct Params {
-  std::int32_t weights, has_bias;
+  std::int32_t weights = 1;
+  std::int32_t has_bias = 0;
+  MatmulThen then = MatmulThen::kNothing;
 };
 constexpr int kMaxWeights = kMaxInputs - 1;
 
@@ -91,14 +95,42 @@ TensorDesc infer(const OpArgs& args) {
     check_weight(x, w);
     outputs += w.shape[0];
   }
-  if (params.has_bias && args.inputs.back() != TensorDesc::dense(DType::kF32, {outputs})) {
-    reject("bias is " + describe(args.inputs.back()) + ", expected f32[" + std::to_string(outputs) + "]");
+  if (params.has_bias && args.inputs[2] != TensorDesc::dense(DType::kF32, {outputs})) {
+    reject("bias is " + describe(args.inputs[2]) + ", expected f32[" + std::to_string(outputs) + "]");
   }
   std::array<std::int64_t, kMaxRank> dims{};
   std::copy(x.shape.dims().begin(), x.shape.dims().end(), dims.begin());
   const auto rank = static_cast<std::size_t>(x.shape.rank());
   dims[rank - 1] = outputs;
-  return TensorDesc::dense(DType::kF32, Shape(std::span<const std::int64_t>(dims.data(), rank)));
+  const TensorDesc y =
+      TensorDesc::dense(DType::kF32, Shape(std::span<const std::int64_t>(dims.data(), rank)));
+  if (params.then == MatmulThen::kAdd && args.inputs.back() != y)
+    reject("a is " + describe(args.inputs.back()) + ", expected dense " + describe(y));
+  return y;
+}
+
+struct GeluRow {
+  IsaLevel level;
+  void (*kernel)(const GeluRange&) noexcept;
+};
+
+constexpr GeluRow kGelus[] = {
+#define TESSERA_KERNEL(level, function) {IsaLevel::level, function},
+#include "ops/gelu/kernels.inc"
+#undef TESSERA_KERNEL
+};
+
+// What the kernel has left to do.
+void finish(const MatmulTile& t, const GeluRow& gelu) {
+  for (std::int64_t m = 0; m < t.rows; ++m) {
+    float* y = t.y + m * t.y_stride;
+    if (t.then == MatmulThen::kAdd) {
+      const float* add = t.add + m * t.y_stride;
+      for (std::int64_t n = 0; n < t.columns; ++n) y[n] = add[n] + y[n];
+    } else {
+      gelu.kernel({y, y, t.columns, t.then == MatmulThen::kGeluErf});
+    }
+  }
 }
 
 template <auto kernel, const MatmulTiling& tiling>
@@ -106,6 +138,8 @@ void run(const KernelArgs& args, std::int64_t begin, std::int64_t end) noexcept 
   const TensorView &x = args.inputs[0], &y = args.output;
   const auto& params = args.get<Params>();
   const std::int64_t rows = x.shape.rows(), y_stride = y.shape.back();
+  const float* add = nullptr;
+  if (params.then == MatmulThen::kAdd) add = args.inputs[params.has_bias ? 3 : 2].as<float>();
   std::int64_t first_task = 0, first_column = 0;
   for (const TensorView& w : std::span(args.inputs + 1, static_cast<std::size_t>(params.weights))) {
     const std::int64_t n = w.shape[0], k = w.shape[1], w_stride = weight_stride(w);
@@ -116,17 +150,24 @@ void run(const KernelArgs& args, std::int64_t begin, std::int64_t end) noexcept 
       // Neighbours share their columns, so threads meet in the same weights.
       const std::int64_t row = task % tiles.row_tiles * tiles.rows;
       const std::int64_t column = task / tiles.row_tiles * tiles.columns;
-      kernel({.x = x.as<std::uint32_t>() + row * x.shape.back(),
-              .w = w.data + column / w_rows * w_stride,
-              .bias = params.has_bias ? args.inputs[2].as<float>() + column : nullptr,
-              .y = y.as<float>() + row * y_stride + first_column + column,
-              .workspace = args.workspace,
-              .x_stride = has_blocks(w) ? k / kGroupElements : k,
-              .y_stride = y_stride,
-              .w_stride = w_stride,
-              .rows = std::min(tiles.rows, rows - row),
-              .columns = std::min(tiles.columns, n - column),
-              .k = k});
+      const std::int64_t first_output = row * y_stride + first_column + column;
+      MatmulTile tile{.x = x.as<std::uint32_t>() + row * x.shape.back(),
+                      .w = w.data + column / w_rows * w_stride,
+                      .bias = params.has_bias ? args.inputs[2].as<float>() + column : nullptr,
+                      .add = add ? add + first_output : nullptr,
+                      .y = y.as<float>() + first_output,
+                      .workspace = args.workspace,
+                      .x_stride = has_blocks(w) ? k / kGroupElements : k,
+                      .y_stride = y_stride,
+                      .w_stride = w_stride,
+                      .rows = std::min(tiles.rows, rows - row),
+                      .columns = std::min(tiles.columns, n - column),
+                      .k = k,
+                      .then = tiling.finishes ? params.then : MatmulThen::kNothing};
+      kernel(tile);
+      if (tile.then == params.then) continue;
+      tile.then = params.then;
+      finish(tile, *static_cast<const GeluRow*>(args.chosen));
     }
     first_task += tiles.tasks();
     first_column += n;
@@ -155,7 +196,9 @@ OpPlan plan(const OpArgs& args, const Cpu& cpu) {
   const MatmulKernel& kernel = *std::find_if(std::begin(kKernels), std::end(kKernels), [&](const auto& row) {
     return cpu.has(row.level) && row.format == format_of(weights[0]) && row.takes(product);
   });
-  OpPlan plan{.run = kernel.run, .kernel = kernel.name, .tasks = 0};
+  const auto gelu = std::find_if(std::begin(kGelus), std::end(kGelus),
+                                 [&](const GeluRow& row) { return cpu.has(row.level); });
+  OpPlan plan{.run = kernel.run, .kernel = kernel.name, .chosen = &*gelu, .tasks = 0};
   for (const TensorDesc& w : weights) {
     const Tiles tiles(product.rows, w.shape[0], kernel.tiling);
     plan.tasks += tiles.tasks();
@@ -169,10 +212,12 @@ OpCost cost(const OpArgs& args) {
   const TensorDesc& x = args.inputs[0];
   const auto rows = static_cast<double>(x.shape.rows());
   OpCost cost{.bytes = 4 * rows * static_cast<double>(args.output.shape.back() + x.shape.back())};
-  for (const TensorDesc& w : args.inputs.subspan(1, static_cast<std::size_t>(args.get<Params>().weights))) {
+  const auto& params = args.get<Params>();
+  for (const TensorDesc& w : args.inputs.subspan(1, static_cast<std::size_t>(params.weights))) {
     cost.bytes += static_cast<double>(weight_bytes(w));
     cost.flops += 2 * rows * static_cast<double>(w.shape.elements());
   }
+  if (params.then == MatmulThen::kAdd) cost.bytes += 4 * static_cast<double>(args.output.shape.elements());
   return cost;
 }
 
@@ -193,11 +238,24 @@ Tensor input(Graph& g, const Operand& x, const Operand& w) {
 }  // namespace
 
 Tensor matmul(Graph& g, const Operand& x, const Operand& w) {
-  return g.append(kMatmul, {input(g, x, w), w}, Params{1, 0});
+  return g.append(kMatmul, {input(g, x, w), w}, Params{});
 }
 
 Tensor matmul(Graph& g, const Operand& x, const Operand& w, const Operand& bias) {
-  return g.append(kMatmul, {input(g, x, w), w, bias}, Params{1, 1});
+  return g.append(kMatmul, {input(g, x, w), w, bias}, Params{.has_bias = 1});
+}
+
+Tensor matmul(Graph& g, const Operand& x, const Operand& w, const Operand& bias, Gelu kind) {
+  const MatmulThen then = kind == Gelu::kErf ? MatmulThen::kGeluErf : MatmulThen::kGeluTanh;
+  return g.append(kMatmul, {input(g, x, w), w, bias}, Params{.has_bias = 1, .then = then});
+}
+
+Tensor matmul_add(Graph& g, const Operand& a, const Operand& x, const Operand& w) {
+  return g.append(kMatmul, {input(g, x, w), w, a}, Params{.then = MatmulThen::kAdd});
+}
+
+Tensor matmul_add(Graph& g, const Operand& a, const Operand& x, const Operand& w, const Operand& bias) {
+  return g.append(kMatmul, {input(g, x, w), w, bias, a}, Params{.has_bias = 1, .then = MatmulThen::kAdd});
 }
 
 std::vector<Tensor> matmul_each(Graph& g, const Operand& x, std::initializer_list<Operand> weights) {
@@ -212,7 +270,7 @@ std::vector<Tensor> matmul_each(Graph& g, const Operand& x, std::initializer_lis
       inputs.push_back(rest[inputs.size() - 1]);
     }
     const auto count = static_cast<std::int32_t>(inputs.size() - 1);
-    const Tensor all = g.append(kMatmul, inputs, Params{count, 0});
+    const Tensor all = g.append(kMatmul, inputs, Params{.weights = count});
     std::int64_t column = 0;
     for (const Operand& w : rest.first(static_cast<std::size_t>(count))) {
       const std::int64_t end = column + desc_of(g, w).shape[0];

@@ -1,4 +1,5 @@
-// exp, sigmoid and erf on vectors of either width. Included by sealed files after the header of their level.
+// exp, sigmoid, erf and GELU on vectors of either width. Included by sealed files after the header of their
+// level.
 #pragma once
 
 namespace {
@@ -36,6 +37,18 @@ inline F32 erf(F32 x) {
   p = F32::fma(p, t, F32::all(0.254829592f));
   const F32 tail = p * t * exp(F32::zero() - a * a);
   return F32::copy_sign(F32::all(1.0f) - tail, x);
+}
+
+// The formulas and bounds: ops/gelu/kernels.h.
+inline F32 gelu_erf(F32 x) {
+  const F32 half = x * F32::all(0.5f);
+  return F32::fma(half, erf(x * F32::all(0.707106781f)), half);
+}
+
+inline F32 gelu_tanh(F32 x) {
+  // 2 sqrt(2 / pi) x (1 + 0.044715 x^2)
+  const F32 twice_u = x * F32::fma(x * x, F32::all(0.0713548163f), F32::all(1.59576912f));
+  return x * sigmoid(twice_u);
 }
 
 }  // namespace

@@ -233,7 +233,7 @@ TEST_F(SessionTest, NotANumberInAWeightNamesTheOperation) {
   const auto text =
       damaged_model(*sound, model()->config(), "model.language_model.layers.2.mlp.down_proj.weight");
   EXPECT_TESSERA_ERROR(Session(text, {.threads = 1, .context = 64}).prefill(ids), kModel, "damaged",
-                       "layers.2.mlp (matmul)");
+                       "layers.2.output (matmul)");
   const auto vision = damaged_model(*sound, model()->config(), "model.visual.blocks.3.attn.qkv.weight");
   const PixelValues pixels = preprocess_image(kCase.images(json_)[0], model()->preprocess());
   EXPECT_TESSERA_ERROR(Session(vision, {.threads = 1, .context = 64}).encode(pixels), kModel, "damaged",

@@ -38,7 +38,8 @@ constexpr float kGuard = 12345.0f;
 // One tile, with guards around y and nothing usable around x.
 template <typename Input>
 std::vector<float> run_tile(const emulated::MatmulKernel& kernel, const std::vector<Input>& values,
-                            Input around, const TensorView& w, const std::vector<float>& bias) {
+                            Input around, const TensorView& w, const std::vector<float>& bias,
+                            const std::vector<float>& add = {}) {
   constexpr std::int64_t kMargin = 24, kGap = 5;
   const std::int64_t n = w.shape[0], k = w.shape[1];
   const std::int64_t x_row = std::is_same_v<Input, float> ? k : k / ops::kGroupElements;
@@ -52,9 +53,13 @@ std::vector<float> run_tile(const emulated::MatmulKernel& kernel, const std::vec
   const std::size_t bytes = kernel.workspace(rows, n, k);
   const Buffer workspace = Buffer::allocate(bytes + 64);
   std::fill_n(workspace.data(), bytes + 64, std::byte{0xFF});  // NaN
+  std::vector<float> addends(y.size());
+  for (std::int64_t i = 0; i < static_cast<std::int64_t>(add.size()); ++i)
+    addends[static_cast<std::size_t>(kMargin + i / n * y_stride + i % n)] = add[static_cast<std::size_t>(i)];
   const ops::MatmulTile tile{.x = x.data() + kMargin,
                              .w = w.data,
                              .bias = bias.empty() ? nullptr : bias.data(),
+                             .add = add.empty() ? nullptr : addends.data() + kMargin,
                              .y = y.data() + kMargin,
                              .workspace = workspace.data(),
                              .x_stride = x_stride,
@@ -62,7 +67,8 @@ std::vector<float> run_tile(const emulated::MatmulKernel& kernel, const std::vec
                              .w_stride = ops::weight_stride(w),
                              .rows = rows,
                              .columns = n,
-                             .k = k};
+                             .k = k,
+                             .then = add.empty() ? ops::MatmulThen::kNothing : ops::MatmulThen::kAdd};
   kernel.run(&tile);
   EXPECT_FALSE(emulated::tiles_in_use());
   EXPECT_TRUE(std::all_of(workspace.data() + bytes, workspace.data() + bytes + 64, [](std::byte b) {
@@ -178,6 +184,19 @@ void expect_product(const emulated::MatmulKernel& kernel, std::int64_t rows, std
   const auto x = random_floats(rows * k, 2), bias = random_floats(n, 3);
   const auto y = run_tile(kernel, x, std::numeric_limits<float>::quiet_NaN(), packed.view, bias);
   Product(as_bf16(x), as_bf16(w.values), bias, rows, n, k).expect(y);
+}
+
+TEST(EmulatedMatmul, AddsTheBitsOfASum) {
+  for (const emulated::MatmulKernel& kernel : kernels(false)) {
+    const std::int64_t rows = 18, n = 70, k = 300;
+    SCOPED_TRACE(trace(kernel, rows, n, k));
+    const FileWeight w(number_dtype(kernel), {n, k}, 1);
+    const ops::PackedWeight packed = ops::pack_weight(w.view, 1);
+    const auto x = random_floats(rows * k, 2), bias = random_floats(n, 3), add = random_floats(rows * n, 4);
+    auto expected = run_tile(kernel, x, 0.0f, packed.view, bias);
+    for (std::size_t i = 0; i < expected.size(); ++i) expected[i] = add[i] + expected[i];
+    EXPECT_EQ(run_tile(kernel, x, 0.0f, packed.view, bias, add), expected);
+  }
 }
 
 TEST(EmulatedMatmul, OfNumbersMatchesDoubleForEveryTail) {
