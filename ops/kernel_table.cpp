@@ -1,5 +1,7 @@
 #include "ops/kernel_table.h"
 
+#include "ops/matmul/kernels.h"
+
 namespace tessera::ops {
 namespace {
 
@@ -29,5 +31,16 @@ constexpr KernelListing kTable[] = {
 }  // namespace
 
 std::span<const KernelListing> kernel_table() { return kTable; }
+
+std::string arithmetic_of(const Cpu& cpu) {
+  std::string text;
+  for (const IsaLevelInfo& row : isa_levels()) {
+    if (cpu.has(row.level)) text.append(row.name).append(" ");
+  }
+#ifdef TESSERA_OPENBLAS
+  text.append(blas_build()).append(" ").append(blas_core());
+#endif
+  return text;
+}
 
 }  // namespace tessera::ops

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <span>
+#include <string>
 #include <string_view>
 
 #include "tensor/api.h"
@@ -18,5 +19,9 @@ struct KernelListing {
 
 // Rows of one op stand together, best first.
 TESSERA_API std::span<const KernelListing> kernel_table();
+
+// A text for what decides the bits of results beside their inputs and the version of the library: the CPU's
+// levels, and which OpenBLAS serves products of f32 with kernels for which CPU.
+TESSERA_API std::string arithmetic_of(const Cpu& cpu);
 
 }  // namespace tessera::ops

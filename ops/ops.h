@@ -133,8 +133,7 @@ TESSERA_API std::size_t packed_bytes(const TensorView& w);
 // Weighted sums along axis 0 or 1 of an 8-bit picture, as antialiased resizing makes them, rounded to 8 bits:
 // x u8 [h, w, 3], first i32 [O], weights i32 [O, K] -> u8, the axis of O entries, with
 // y[o] = clamp((2^21 + sum_k weights[o, k] x[first[o] + k]) >> 22, 0, 255). Sums are of 32 bits: in each row
-// of weights the magnitudes add up to less than 2^23. Where a window reaches outside of x, there are zeros:
-// for axis 1 in all of y, for axis 0 in row o.
+// of weights the magnitudes add up to less than 2^23. All of y is zeros if a window reaches outside of x.
 TESSERA_API Tensor resample(Graph& g, const Operand& x, int axis, const Operand& first,
                             const Operand& weights);
 struct PatchOptions {

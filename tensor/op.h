@@ -42,9 +42,9 @@ struct OpArgs {
 
 struct OpPlan {
   KernelFn run = nullptr;
-  const char* kernel = "";          // the name under which the plan prints it
-  const void* chosen = nullptr;     // a constant that `run` needs beside the params: a second kernel's row
-  std::int64_t tasks = 1;           // independent parts
+  const char* kernel = "";       // the name under which the plan prints it
+  const void* chosen = nullptr;  // a constant that `run` needs beside the params: what calls a second kernel
+  std::int64_t tasks = 1;        // independent parts
   std::size_t workspace_bytes = 0;  // for each thread
   // Bit i set: the output may take over the memory of input i. The planner does so when nothing reads that
   // input later and both are dense and equally large.

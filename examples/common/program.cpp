@@ -174,7 +174,7 @@ void check_output_folder(const std::string& path) {
     if (!S_ISDIR(status.st_mode)) fail_output(path, ENOTDIR);
     if (::access(path.c_str(), W_OK | X_OK) != 0) fail_output(path, errno);
   } else {
-    check_output_path(path);
+    check_output_path(path.substr(0, path.find_last_not_of('/') + 1));
   }
 }
 

@@ -166,6 +166,7 @@ bool Conversation::encode(std::span<const Picture> pictures, Answer& answer,
     auto encoded = cache_.find(pixels);
     std::optional<qwen3vl::EncodeBudget> budget;
     if (!encoded) budget = session_.encode_budget(pixels, {&cancel_flag()});
+    if (cancel_flag().load()) return false;
     const ImageSize whole = smart_resize({picture.image.width, picture.image.height}, own.resize_rule());
     announce(picture, picture_grid(whole, own).tokens(own.merge_size), budget);
     if (!encoded) encoded = encode_new(picture, pixels, *budget, answer);

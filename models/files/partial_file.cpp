@@ -15,6 +15,7 @@
 #include <string_view>
 #include <utility>
 
+#include "models/files/descriptor.h"
 #include "tensor/error.h"
 
 namespace tessera {
@@ -28,16 +29,6 @@ std::string reason_of(int error) {
 [[noreturn]] void fail_with(const std::string& path, const std::string& reason) {
   throw Error(ErrorCode::kOutput, path, "", reason);
 }
-
-struct Descriptor {
-  int fd;
-  explicit Descriptor(int descriptor) : fd(descriptor) {}
-  Descriptor(const Descriptor&) = delete;
-  Descriptor& operator=(const Descriptor&) = delete;
-  ~Descriptor() {
-    if (fd >= 0) close(fd);
-  }
-};
 
 int open_folder(const std::string& folder) {
   return open(folder.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);

@@ -1,4 +1,4 @@
-// Private: the checks on sizes that decoders, resizing and the patch matrix share.
+// Private: the checks on sizes that decoders, resizing and preprocessing share.
 #pragma once
 
 #include <cstdint>

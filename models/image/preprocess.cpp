@@ -50,9 +50,8 @@ void check_frames(std::span<const Image> frames, const PreprocessConfig& config)
   }
 }
 
-// All of it but the samples.
-PixelValues describe(std::span<const Image> frames, const PreprocessConfig& config,
-                     Normalization normalization) {
+PixelValues without_samples(std::span<const Image> frames, const PreprocessConfig& config,
+                            Normalization normalization) {
   check_frames(frames, config);
   const auto count = static_cast<int>(frames.size()), depth = config.temporal_patch_size;
   const Grid grid{(count + depth - 1) / depth, frames[0].height / config.patch_size,
@@ -65,14 +64,14 @@ PixelValues describe(std::span<const Image> frames, const PreprocessConfig& conf
 PixelValues preprocess_image(const Image& image, const PreprocessConfig& config, int threads) {
   const ImageSize size = smart_resize({image.width, image.height}, config.resize_rule());
   Image resized = resize_bicubic(image, size, threads);
-  PixelValues values = describe({&resized, 1}, config, Normalization::kImage);
+  PixelValues values = without_samples({&resized, 1}, config, Normalization::kImage);
   values.samples = std::move(resized.rgb);
   return values;
 }
 
 PixelValues preprocess_frames(std::span<const Image> frames, const PreprocessConfig& config,
                               Normalization normalization) {
-  PixelValues values = describe(frames, config, normalization);
+  PixelValues values = without_samples(frames, config, normalization);
   values.samples.reserve(frames.size() * frames[0].rgb.size());
   for (const Image& frame : frames)
     values.samples.insert(values.samples.end(), frame.rgb.begin(), frame.rgb.end());

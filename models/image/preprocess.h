@@ -36,14 +36,13 @@ struct Grid {
   friend bool operator==(const Grid&, const Grid&) = default;
 };
 
-// Frames at the size the model sees, one of a picture. Sample s of channel c stands for levels[c][s];
-// ops::image_patches makes of both what the reference calls pixel_values, [grid.patches()][3 ·
-// temporal_patch_size · patch_size²].
+// What the reference calls pixel_values, before samples become floats and rows of patches: frames at the size
+// the model sees, one of a picture, and what their samples stand for. ops::image_patches does the rest.
 struct PixelValues {
   Grid grid;
   std::int64_t frames = 0;
   std::vector<std::uint8_t> samples;  // [frames][grid.h · patch_size][grid.w · patch_size][3]
-  std::array<std::array<float, 256>, 3> levels = {};
+  std::array<std::array<float, 256>, 3> levels = {};  // of sample s of channel c: levels[c][s]
 };
 
 // How 8-bit samples become floats. Both are (x/255 − mean)/std; they round differently, and the reference
@@ -53,8 +52,8 @@ enum class Normalization {
   kVideo,  // fused: (x − 255·mean) / (255·std) in f32
 };
 
-// One picture: smart_resize, then resize_bicubic; grid is (1, height / patch, width / patch). Throws as these
-// do.
+// One picture: smart_resize, then resize_bicubic on so many threads; grid is (1, height / patch, width /
+// patch). Throws as these do.
 TESSERA_API PixelValues preprocess_image(const Image& image, const PreprocessConfig& config, int threads = 1);
 
 // Frames that already have the size the model is to see: all the same, both sides multiples of

@@ -32,7 +32,8 @@ TESSERA_API ImageSize smart_resize(ImageSize size, const ResizeRule& rule);
 // side, rounded to 8 bits in between, weights in fixed point with 22 fraction bits. A pass is skipped where
 // that side does not change. Height goes first if it loses rows, and more than twice as many as the width
 // loses columns; otherwise width (before version 13, always). Throws Error{kUsage} for a size that is not
-// positive, pixels that do not fit image's size, or threads out of range.
+// positive, pixels that do not fit image's size, or threads out of range, and what Cpu::from_environment()
+// throws, whose kernels give the same bytes on every level.
 TESSERA_API Image resize_bicubic(const Image& image, ImageSize size, int threads = 1);
 
 }  // namespace tessera

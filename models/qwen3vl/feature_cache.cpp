@@ -9,6 +9,7 @@
 
 #include "models/qwen3vl/feature_folder.h"
 #include "models/qwen3vl/weights.h"
+#include "ops/kernel_table.h"
 #include "ops/matmul/pack.h"
 #include "tensor/error.h"
 #include "tensor/threads.h"
@@ -53,7 +54,8 @@ std::uint64_t hash_of(const Model& model, const Cpu& cpu, int threads) {
     hashes.push_back(static_cast<std::uint64_t>(number));
   for (const std::int64_t block : c.deepstack_visual_indexes)
     hashes.push_back(static_cast<std::uint64_t>(block));
-  for (const std::string_view text : {name(cpu.best()), std::string_view(TESSERA_VERSION)})
+  const std::string arithmetic = ops::arithmetic_of(cpu);
+  for (const std::string_view text : {std::string_view(arithmetic), std::string_view(TESSERA_VERSION)})
     hashes.push_back(XXH3_64bits(text.data(), text.size()));
   return XXH3_64bits(hashes.data(), hashes.size() * sizeof hashes[0]);
 }
@@ -80,16 +82,20 @@ struct FeatureCache::Entry {
 
 FeatureCache::FeatureCache(std::shared_ptr<const Model> model, const Cpu& cpu,
                            const FeatureCacheOptions& options)
-    : model_(std::move(model)), memory_bytes_(options.memory_bytes) {
-  if (options.folder.empty()) return;
-  folder_ = std::make_unique<const FeatureFolder>(options.folder, options.folder_bytes);
-  made_by_ = hash_of(*model_, cpu, options.threads);
+    : model_(std::move(model)), cpu_(cpu), threads_(options.threads), memory_bytes_(options.memory_bytes) {
+  if (!options.folder.empty())
+    folder_ = std::make_unique<const FeatureFolder>(options.folder, options.folder_bytes);
 }
 
 FeatureCache::~FeatureCache() = default;
 
+FeatureKey FeatureCache::key_of(const PixelValues& pixels) {
+  if (!made_by_) made_by_ = folder_ ? hash_of(*model_, cpu_, threads_) : 0;
+  return qwen3vl::key_of(pixels, *made_by_);
+}
+
 std::optional<PictureFeatures> FeatureCache::find(const PixelValues& pixels) {
-  const FeatureKey key = key_of(pixels, made_by_);
+  const FeatureKey key = key_of(pixels);
   const auto found =
       std::find_if(entries_.begin(), entries_.end(), [&](const Entry& entry) { return entry.key == key; });
   if (found != entries_.end()) {
@@ -106,7 +112,7 @@ std::optional<PictureFeatures> FeatureCache::find(const PixelValues& pixels) {
 }
 
 void FeatureCache::insert(const PixelValues& pixels, const PictureFeatures& features) {
-  const FeatureKey key = key_of(pixels, made_by_);
+  const FeatureKey key = key_of(pixels);
   remember({key, features});
   if (folder_) folder_->write(key, features.values());
 }

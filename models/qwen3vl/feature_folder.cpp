@@ -6,15 +6,17 @@
 #include <xxhash.h>
 
 #include <algorithm>
-#include <atomic>
 #include <cerrno>
 #include <chrono>
 #include <cstdio>
+#include <cstdlib>
 #include <cstring>
 #include <filesystem>
+#include <string_view>
 #include <system_error>
 #include <utility>
 
+#include "models/files/descriptor.h"
 #include "models/files/partial_file.h"
 #include "tensor/error.h"
 
@@ -23,8 +25,9 @@ namespace {
 
 namespace fs = std::filesystem;
 
-constexpr const char* kSuffix = ".features";
-constexpr const char* kPartial = ".features.partial-";
+constexpr std::size_t kKeyDigits = 32;
+constexpr std::string_view kSuffix = ".features";
+constexpr std::string_view kPartial = ".partial-";  // then six letters of mkostemp
 // No write takes this long: whoever began it is gone.
 constexpr auto kAbandoned = std::chrono::hours(1);
 
@@ -41,19 +44,17 @@ static_assert(sizeof(Header) == 40);
   throw Error(ErrorCode::kOutput, path, "", std::strerror(error));
 }
 
-class Descriptor {
- public:
-  explicit Descriptor(int fd) : fd_(fd) {}
-  Descriptor(const Descriptor&) = delete;
-  Descriptor& operator=(const Descriptor&) = delete;
-  ~Descriptor() {
-    if (fd_ >= 0) close(fd_);
-  }
-  int get() const { return fd_; }
-
- private:
-  int fd_;
-};
+// What a file of the folder is, by its name: KEY.features, KEY.features.partial-…, or someone else's.
+enum class Role { kWhole, kUnfinished, kForeign };
+Role role_of(std::string_view name) {
+  if (name.find_first_not_of("0123456789abcdef") != kKeyDigits) return Role::kForeign;
+  name.remove_prefix(kKeyDigits);
+  if (!name.starts_with(kSuffix)) return Role::kForeign;
+  name.remove_prefix(kSuffix.size());
+  if (name.empty()) return Role::kWhole;
+  return name.starts_with(kPartial) && name.size() == kPartial.size() + 6 ? Role::kUnfinished
+                                                                          : Role::kForeign;
+}
 
 bool read_fully(int fd, void* to, std::size_t bytes) {
   auto* at = static_cast<std::byte*>(to);
@@ -81,10 +82,10 @@ FeatureFolder::FeatureFolder(std::string path, std::uint64_t max_bytes)
 }
 
 std::string FeatureFolder::path_of(const FeatureKey& key) const {
-  char name[33];
-  std::snprintf(name, sizeof name, "%016llx%016llx", static_cast<unsigned long long>(key.high),
+  char digits[kKeyDigits + 1];
+  std::snprintf(digits, sizeof digits, "%016llx%016llx", static_cast<unsigned long long>(key.high),
                 static_cast<unsigned long long>(key.low));
-  return path_ + '/' + name + kSuffix;
+  return path_ + '/' + digits + std::string(kSuffix);
 }
 
 std::optional<std::vector<float>> FeatureFolder::read(const FeatureKey& key, std::size_t count) const {
@@ -92,9 +93,9 @@ std::optional<std::vector<float>> FeatureFolder::read(const FeatureKey& key, std
   struct stat status {};
   const std::size_t bytes = count * sizeof(float);
   Header header;
-  if (file.get() < 0 || fstat(file.get(), &status) != 0 || !S_ISREG(status.st_mode) ||
+  if (file.fd < 0 || fstat(file.fd, &status) != 0 || !S_ISREG(status.st_mode) ||
       static_cast<std::uint64_t>(status.st_size) != sizeof header + bytes ||
-      !read_fully(file.get(), &header, sizeof header)) {
+      !read_fully(file.fd, &header, sizeof header)) {
     return std::nullopt;
   }
   Header expected;
@@ -102,9 +103,9 @@ std::optional<std::vector<float>> FeatureFolder::read(const FeatureKey& key, std
   expected.hash = header.hash;
   if (std::memcmp(&header, &expected, sizeof header) != 0) return std::nullopt;
   std::vector<float> values(count);
-  if (!read_fully(file.get(), values.data(), bytes)) return std::nullopt;
+  if (!read_fully(file.fd, values.data(), bytes)) return std::nullopt;
   if (XXH3_64bits(values.data(), bytes) != header.hash) return std::nullopt;
-  (void)futimens(file.get(), nullptr);  // used now; a folder shared by several users may not allow it
+  (void)futimens(file.fd, nullptr);  // used now; a folder shared by several users may not allow it
   return values;
 }
 
@@ -113,16 +114,14 @@ void FeatureFolder::write(const FeatureKey& key, std::span<const float> values) 
   Header header;
   header.key = key;
   header.hash = XXH3_64bits(values.data(), values.size_bytes());
-  static std::atomic<unsigned> writes{0};
   const std::string path = path_of(key);
-  const std::string partial =
-      path + (kPartial + std::strlen(kSuffix)) + std::to_string(getpid()) + "-" + std::to_string(writes++);
+  std::string partial = path + std::string(kPartial) + "XXXXXX";
   {
-    const Descriptor file(open(partial.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0666));
-    if (file.get() < 0) fail(partial, errno);
+    const Descriptor file(mkostemp(partial.data(), O_CLOEXEC));
+    if (file.fd < 0) fail(path, errno);
     try {
-      write_fully(file.get(), std::as_bytes(std::span(&header, 1)), path);
-      write_fully(file.get(), std::as_bytes(values), path);
+      write_fully(file.fd, std::as_bytes(std::span(&header, 1)), path);
+      write_fully(file.fd, std::as_bytes(values), path);
     } catch (const Error&) {
       unlink(partial.c_str());
       throw;
@@ -137,32 +136,33 @@ void FeatureFolder::write(const FeatureKey& key, std::span<const float> values) 
 }
 
 // Files that go away meanwhile are others' doing.
-void FeatureFolder::remove_old(const std::string& kept) const {
-  struct Kept {
+void FeatureFolder::remove_old(const std::string& written) const {
+  struct File {
     fs::file_time_type used;
     std::uint64_t bytes;
     fs::path path;
   };
-  std::vector<Kept> files;
+  std::vector<File> files;
   std::uint64_t total = 0;
   std::error_code error;
   for (fs::directory_iterator entry(path_, error), end; !error && entry != end; entry.increment(error)) {
-    std::error_code ignored;
     const std::string name = entry->path().filename().string();
-    const Kept file{entry->last_write_time(ignored), entry->file_size(ignored), entry->path()};
-    if (ignored) continue;
-    if (name.find(kPartial) != name.npos && fs::file_time_type::clock::now() - file.used > kAbandoned) {
-      fs::remove(entry->path(), ignored);
-    } else if (name.ends_with(kSuffix)) {
-      total += file.bytes;
-      if (entry->path() != kept) files.push_back(file);
+    const Role role = role_of(name);
+    std::error_code gone;
+    const File file{entry->last_write_time(gone), entry->file_size(gone), entry->path()};
+    if (gone || role == Role::kForeign) continue;
+    if (role == Role::kUnfinished) {
+      if (fs::file_time_type::clock::now() - file.used > kAbandoned) fs::remove(file.path, gone);
+      continue;
     }
+    total += file.bytes;
+    if (file.path != written) files.push_back(file);
   }
-  std::sort(files.begin(), files.end(), [](const Kept& a, const Kept& b) { return a.used < b.used; });
-  for (const Kept& file : files) {
+  std::sort(files.begin(), files.end(), [](const File& a, const File& b) { return a.used < b.used; });
+  for (const File& file : files) {
     if (total <= max_bytes_) break;
-    std::error_code ignored;
-    fs::remove(file.path, ignored);
+    std::error_code gone;
+    fs::remove(file.path, gone);
     total -= file.bytes;
   }
 }

@@ -3,7 +3,7 @@
 // One file for each key, KEY.features: a header (magic, version, the key, XXH3-64 of the values), then the
 // values, f32, least significant byte first. A file gets its name when it is whole, what is read is checked,
 // and a file that is gone or damaged counts as absent: any number of processes may use and clear the folder
-// at once. The files used least recently are removed beyond a limit of bytes.
+// at once. The files used least recently are removed beyond a limit of bytes; files of other names stay.
 #pragma once
 
 #include <cstddef>
@@ -34,7 +34,7 @@ class FeatureFolder {
 
  private:
   std::string path_of(const FeatureKey& key) const;
-  void remove_old(const std::string& kept) const;
+  void remove_old(const std::string& written) const;
 
   std::string path_;
   std::uint64_t max_bytes_;

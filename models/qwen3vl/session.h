@@ -62,15 +62,17 @@ class TESSERA_API Session {
   Session(std::shared_ptr<const Model> model, const SessionOptions& options);
   ~Session();
 
-  // Seconds follow the arithmetic, at the speed of the last picture that was encoded; before the first, at
-  // that of one block over 128 patches, which is then run (0 when cancelled).
+  // Seconds follow the arithmetic, at the speed of the last picture that was encoded, if it had 128 patches;
+  // before that, at that of one block over 128 patches, which is then run (0 when cancelled). Throws
+  // Error{kUsage} for samples that do not fit grid and frames.
   EncodeBudget encode_budget(const PixelValues& pixels, const RunOptions& run = {});
-  // nullopt when cancelled.
+  // nullopt when cancelled. Throws as encode_budget, and Error{kModel} for features that are not numbers.
   std::optional<PictureFeatures> encode(const PixelValues& pixels, const RunOptions& run = {});
 
   // Appends prompt tokens, each picture's placeholder expanded to its tokens, and returns the logits [V]
   // after the last one. Empty when cancelled: the session is then as it was before. Throws Error{kInput} when
-  // the tokens exceed what the context has left, or placeholders and pictures disagree.
+  // the tokens exceed what the context has left, or placeholders and pictures disagree, Error{kUsage} for
+  // features of another model.
   std::span<const float> prefill(std::span<const std::int32_t> ids,
                                  std::span<const PictureFeatures> pictures = {}, const RunOptions& run = {});
   // As prefill, logits after every token: [ids.size(), V].

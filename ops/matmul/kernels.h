@@ -60,6 +60,9 @@ constexpr bool takes_several(const MatmulExtents& product) { return product.rows
 // Not one row; and only where OpenBLAS chose kernels that give a row the same bits wherever it stands: those
 // for Skylake-X and its successors. Its Haswell and Zen kernels (0.3.21) round a row by its index modulo 12.
 bool blas_takes(const MatmulExtents& product);
+// OpenBLAS's version with how it was built, and the CPU for which it has chosen kernels.
+const char* blas_build();
+const char* blas_core();
 
 // How a kernel wants its product cut: the largest tile, a multiple of kPanelColumns wide; the bytes of
 // workspace for tiles of some extents; whether it finishes, that is, does what `then` says, where otherwise

@@ -217,6 +217,8 @@ OpCost cost(const OpArgs& args) {
     cost.bytes += static_cast<double>(weight_bytes(w));
     cost.flops += 2 * rows * static_cast<double>(w.shape.elements());
   }
+  if (params.then == MatmulThen::kGeluTanh || params.then == MatmulThen::kGeluErf)
+    cost.flops += 25 * static_cast<double>(args.output.shape.elements());
   if (params.then == MatmulThen::kAdd) cost.bytes += 4 * static_cast<double>(args.output.shape.elements());
   return cost;
 }

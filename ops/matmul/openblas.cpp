@@ -22,8 +22,11 @@ void sgemm(const MatmulTile& t, const float* x, std::int64_t x_stride, float* y,
 
 }  // namespace
 
+const char* blas_build() { return openblas_get_config(); }
+const char* blas_core() { return openblas_get_corename(); }
+
 bool blas_takes(const MatmulExtents& product) {
-  const std::string_view core = openblas_get_corename();
+  const std::string_view core = blas_core();
   constexpr std::int64_t kMost = std::numeric_limits<blasint>::max();
   if (product.rows > kMost || product.columns > kMost || product.k > kMost) return false;
   return product.rows > 1 && (core == "SkylakeX" || core == "Cooperlake" || core == "SapphireRapids");

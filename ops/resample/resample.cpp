@@ -31,42 +31,40 @@ TensorDesc infer(const OpArgs& args) {
                            {axis == 0 ? out : x.shape[0], axis == 1 ? out : x.shape[1], kResampleChannels});
 }
 
-// A window that reaches outside of x gives zeros.
-bool inside(std::int32_t first, std::int64_t taps, std::int64_t extent) {
-  return first >= 0 && first <= extent - taps;
+bool all_inside(const KernelArgs& args, std::int64_t extent) {
+  const TensorView &first = args.inputs[1], &weights = args.inputs[2];
+  const auto* at = first.as<std::int32_t>();
+  return std::all_of(at, at + first.shape[0],
+                     [&](std::int32_t o) { return o >= 0 && o <= extent - weights.shape[1]; });
+}
+
+void clear_rows(const TensorView& y, std::int64_t begin, std::int64_t end) {
+  const std::int64_t row = y.shape[1] * kResampleChannels;
+  std::fill(y.as<std::uint8_t>() + begin * row, y.as<std::uint8_t>() + end * row, std::uint8_t{0});
 }
 
 // A task is a row of the output.
 template <void (*kernel)(const ResampleAcrossRows&) noexcept>
 void run(const KernelArgs& args, std::int64_t begin, std::int64_t end) noexcept {
   const TensorView& x = args.inputs[0];
+  if (!all_inside(args, x.shape[0])) return clear_rows(args.output, begin, end);
   const auto *first = args.inputs[1].as<std::int32_t>(), *weights = args.inputs[2].as<std::int32_t>();
   const std::int64_t taps = args.inputs[2].shape[1], pitch = x.shape[1] * kResampleChannels;
   for (std::int64_t o = begin; o < end; ++o) {
-    auto* y = args.output.as<std::uint8_t>() + o * pitch;
-    if (inside(first[o], taps, x.shape[0])) {
-      kernel({x.as<std::uint8_t>() + first[o] * pitch, pitch, pitch, weights + o * taps, taps, y});
-    } else {
-      std::fill_n(y, pitch, std::uint8_t{0});
-    }
+    kernel({x.as<std::uint8_t>() + first[o] * pitch, pitch, pitch, weights + o * taps, taps,
+            args.output.as<std::uint8_t>() + o * pitch});
   }
 }
 
 template <void (*kernel)(const ResampleAlongRow&) noexcept>
 void run(const KernelArgs& args, std::int64_t begin, std::int64_t end) noexcept {
-  const TensorView &x = args.inputs[0], &y = args.output;
+  const TensorView& x = args.inputs[0];
+  if (!all_inside(args, x.shape[1])) return clear_rows(args.output, begin, end);
   const auto *first = args.inputs[1].as<std::int32_t>(), *weights = args.inputs[2].as<std::int32_t>();
-  const std::int64_t taps = args.inputs[2].shape[1], n = y.shape[1];
-  const bool all_inside =
-      std::all_of(first, first + n, [&](std::int32_t at) { return inside(at, taps, x.shape[1]); });
+  const std::int64_t taps = args.inputs[2].shape[1], n = args.output.shape[1];
   for (std::int64_t row = begin; row < end; ++row) {
-    auto* to = y.as<std::uint8_t>() + row * n * kResampleChannels;
-    if (all_inside) {
-      kernel({x.as<std::uint8_t>() + row * x.shape[1] * kResampleChannels, x.shape[1], n, first, weights,
-              taps, to});
-    } else {
-      std::fill_n(to, n * kResampleChannels, std::uint8_t{0});
-    }
+    kernel({x.as<std::uint8_t>() + row * x.shape[1] * kResampleChannels, x.shape[1], n, first, weights, taps,
+            args.output.as<std::uint8_t>() + row * n * kResampleChannels});
   }
 }
 

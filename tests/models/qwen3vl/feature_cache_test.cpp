@@ -193,15 +193,23 @@ TEST_F(FeatureCacheTest, RemovesFromTheFolderWhatWasUsedLeastRecently) {
 }
 
 TEST_F(FeatureCacheTest, ClearsUpAfterKilledWritersAndLeavesOtherFilesAlone) {
-  const std::string abandoned = folder_.write("00.features.partial-1-0", "half");
-  folder_.write("11.features.partial-2-0", "being written");
-  folder_.write("notes.txt", "mine");
-  fs::last_write_time(abandoned, fs::file_time_type::clock::now() - std::chrono::hours(2));
+  const std::string key(32, '7');
+  const std::string abandoned = folder_.write(key + ".features.partial-aB3xY9", "half");
+  const std::string written = folder_.write(key + ".features.partial-aB3xY8", "being written");
+  const std::string old = folder_.write(key + ".features", std::string(2 * feature_bytes(), 'x'));
+  std::vector<fs::path> others;
+  for (const std::string name : {"notes.txt", "my.features", "my.features.partial-aB3xY9"})
+    others.emplace_back(folder_.write(name, std::string(2 * feature_bytes(), 'x')));
+  others.emplace_back(folder_.write(key + ".features.partial-draft.txt", "mine"));
+  others.emplace_back(folder_.write(key + "7.features", "mine"));
+  for (const fs::path& path : files()) {
+    if (path != written) fs::last_write_time(path, fs::file_time_type::clock::now() - std::chrono::hours(2));
+  }
   cache({.folder_bytes = feature_bytes() + 40, .folder = folder_.path()}).insert(pixels(1), features(10));
   EXPECT_FALSE(fs::exists(abandoned));
-  EXPECT_TRUE(fs::exists(folder_ / "11.features.partial-2-0"));
-  EXPECT_TRUE(fs::exists(folder_ / "notes.txt"));
-  EXPECT_EQ(files().size(), 3u);
+  EXPECT_FALSE(fs::exists(old));
+  EXPECT_TRUE(fs::exists(written));
+  for (const fs::path& path : others) EXPECT_TRUE(fs::exists(path)) << path;
 }
 
 // Each has a cache of its own, as processes have; the folder holds less than they write.
@@ -226,6 +234,11 @@ TEST_F(FeatureCacheTest, ServesSeveralAtOnce) {
   EXPECT_GT(found, 0);
   EXPECT_EQ(wrong, 0);
   EXPECT_LE(files().size(), 3u);
+}
+
+TEST_F(FeatureCacheTest, FeaturesHaveTheirShape) {
+  EXPECT_TESSERA_ERROR(PictureFeatures(model()->config().vision, pixels(0).grid, std::vector<float>(7)),
+                       kUsage, "features", "7 values do not make [4, 6, 256]");
 }
 
 TEST_F(FeatureCacheTest, RejectsAFolderThatCannotBeUsed) {

@@ -240,6 +240,28 @@ TEST_F(SessionTest, NotANumberInAWeightNamesTheOperation) {
                        "blocks.3.attn (matmul)");
 }
 
+TEST_F(SessionTest, RefusesPixelsThatDoNotFitAndFeaturesOfAnotherModel) {
+  Session s = session();
+  const PixelValues good = preprocess_image(kCase.images(json_)[0], model()->preprocess());
+  PixelValues pixels = good;
+  pixels.samples.pop_back();
+  EXPECT_TESSERA_ERROR(s.encode(pixels), kUsage, "pixels", "36863 samples of 1 frames");
+  EXPECT_TESSERA_ERROR(s.encode_budget(pixels), kUsage, "pixels");
+  pixels = good;
+  pixels.frames = 0;
+  EXPECT_TESSERA_ERROR(s.encode(pixels), kUsage, "pixels");
+  pixels = good;
+  pixels.grid.t = 2;
+  EXPECT_TESSERA_ERROR(s.encode(pixels), kUsage, "pixels");
+
+  qwen3vl::VisionConfig other = model()->config().vision;
+  other.out_hidden_size /= 2;
+  const Shape shape = feature_shape(other, good.grid);
+  const PictureFeatures narrow(other, good.grid,
+                               std::vector<float>(static_cast<std::size_t>(shape.elements())));
+  EXPECT_TESSERA_ERROR(s.prefill(ids_, {&narrow, 1}), kUsage, "pictures", "another model");
+}
+
 // Bytes of files below `folder` that this process has mapped and in memory.
 std::size_t resident_bytes(const std::string& folder) {
   std::ifstream maps("/proc/self/smaps");
