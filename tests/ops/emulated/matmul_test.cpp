@@ -2,7 +2,9 @@
 #include "ops/matmul/kernels.h"
 
 #include <algorithm>
+#include <cmath>
 #include <limits>
+#include <numbers>
 #include <string>
 
 #include "ops/matmul/pack.h"
@@ -35,11 +37,17 @@ TEST(EmulatedMatmul, PrintsWhatIsEmulated) { print_emulated("matmul", emulated::
 
 constexpr float kGuard = 12345.0f;
 
+// What is done with the sums.
+struct Then {
+  ops::MatmulThen what = ops::MatmulThen::kNothing;
+  std::vector<float> add{};
+};
+
 // One tile, with guards around y and nothing usable around x.
 template <typename Input>
 std::vector<float> run_tile(const emulated::MatmulKernel& kernel, const std::vector<Input>& values,
                             Input around, const TensorView& w, const std::vector<float>& bias,
-                            const std::vector<float>& add = {}) {
+                            const Then& then = {}) {
   constexpr std::int64_t kMargin = 24, kGap = 5;
   const std::int64_t n = w.shape[0], k = w.shape[1];
   const std::int64_t x_row = std::is_same_v<Input, float> ? k : k / ops::kGroupElements;
@@ -54,12 +62,14 @@ std::vector<float> run_tile(const emulated::MatmulKernel& kernel, const std::vec
   const Buffer workspace = Buffer::allocate(bytes + 64);
   std::fill_n(workspace.data(), bytes + 64, std::byte{0xFF});  // NaN
   std::vector<float> addends(y.size());
-  for (std::int64_t i = 0; i < static_cast<std::int64_t>(add.size()); ++i)
-    addends[static_cast<std::size_t>(kMargin + i / n * y_stride + i % n)] = add[static_cast<std::size_t>(i)];
+  for (std::int64_t i = 0; i < static_cast<std::int64_t>(then.add.size()); ++i) {
+    addends[static_cast<std::size_t>(kMargin + i / n * y_stride + i % n)] =
+        then.add[static_cast<std::size_t>(i)];
+  }
   const ops::MatmulTile tile{.x = x.data() + kMargin,
                              .w = w.data,
                              .bias = bias.empty() ? nullptr : bias.data(),
-                             .add = add.empty() ? nullptr : addends.data() + kMargin,
+                             .add = addends.data() + kMargin,
                              .y = y.data() + kMargin,
                              .workspace = workspace.data(),
                              .x_stride = x_stride,
@@ -68,7 +78,7 @@ std::vector<float> run_tile(const emulated::MatmulKernel& kernel, const std::vec
                              .rows = rows,
                              .columns = n,
                              .k = k,
-                             .then = add.empty() ? ops::MatmulThen::kNothing : ops::MatmulThen::kAdd};
+                             .then = then.what};
   kernel.run(&tile);
   EXPECT_FALSE(emulated::tiles_in_use());
   EXPECT_TRUE(std::all_of(workspace.data() + bytes, workspace.data() + bytes + 64, [](std::byte b) {
@@ -186,16 +196,25 @@ void expect_product(const emulated::MatmulKernel& kernel, std::int64_t rows, std
   Product(as_bf16(x), as_bf16(w.values), bias, rows, n, k).expect(y);
 }
 
-TEST(EmulatedMatmul, AddsTheBitsOfASum) {
+TEST(EmulatedMatmul, FinishesItsSums) {
   for (const emulated::MatmulKernel& kernel : kernels(false)) {
     const std::int64_t rows = 18, n = 70, k = 300;
     SCOPED_TRACE(trace(kernel, rows, n, k));
     const FileWeight w(number_dtype(kernel), {n, k}, 1);
     const ops::PackedWeight packed = ops::pack_weight(w.view, 1);
     const auto x = random_floats(rows * k, 2), bias = random_floats(n, 3), add = random_floats(rows * n, 4);
-    auto expected = run_tile(kernel, x, 0.0f, packed.view, bias);
-    for (std::size_t i = 0; i < expected.size(); ++i) expected[i] = add[i] + expected[i];
-    EXPECT_EQ(run_tile(kernel, x, 0.0f, packed.view, bias, add), expected);
+    const auto run = [&](const Then& then) { return run_tile(kernel, x, 0.0f, packed.view, bias, then); };
+    const auto sums = run({});
+    auto expected = sums;
+    for (std::size_t i = 0; i < sums.size(); ++i) expected[i] = add[i] + sums[i];
+    EXPECT_EQ(run({ops::MatmulThen::kAdd, add}), expected);
+    const auto tanh = run({ops::MatmulThen::kGeluTanh}), erf = run({ops::MatmulThen::kGeluErf});
+    for (std::size_t i = 0; i < sums.size(); ++i) {
+      const double y = sums[i], bound = 1e-6 * std::max(1.0, std::abs(y));
+      const double u = std::sqrt(2 / std::numbers::pi) * (y + 0.044715 * y * y * y);
+      ASSERT_NEAR(tanh[i], 0.5 * y * (1 + std::tanh(u)), bound);
+      ASSERT_NEAR(erf[i], 0.5 * y * (1 + std::erf(y / std::numbers::sqrt2)), bound);
+    }
   }
 }
 
