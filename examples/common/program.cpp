@@ -169,7 +169,6 @@ void check_output_path(const std::string& path) {
 
 void check_output_folder(const std::string& path) {
   struct stat status = {};
-  if (path.empty()) fail_output(path, ENOENT);
   if (::stat(path.c_str(), &status) == 0) {
     if (!S_ISDIR(status.st_mode)) fail_output(path, ENOTDIR);
     if (::access(path.c_str(), W_OK | X_OK) != 0) fail_output(path, errno);

@@ -10,6 +10,7 @@
 #include <string_view>
 #include <system_error>
 
+#include "models/files/descriptor.h"
 #include "models/image/decoders.h"
 #include "tensor/error.h"
 
@@ -77,36 +78,22 @@ void check_file_size(std::uint64_t bytes, const std::string& name, const ImageLi
   }
 }
 
-class File {
- public:
-  // O_NONBLOCK: opening a FIFO must not wait for a writer.
-  explicit File(const std::string& path) : fd_(open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK)) {}
-  File(const File&) = delete;
-  File& operator=(const File&) = delete;
-  ~File() {
-    if (fd_ >= 0) close(fd_);
-  }
-  int fd() const { return fd_; }
-
- private:
-  int fd_;
-};
-
 std::string system_reason() { return std::generic_category().message(errno); }
 
 std::vector<std::byte> read_file(const std::string& path, const ImageLimits& limits) {
   if (path.find('\0') != std::string::npos) reject(path, "a path cannot hold a zero byte");
-  const File file(path);
-  if (file.fd() < 0) reject(path, "cannot open: " + system_reason());
+  // O_NONBLOCK: opening a FIFO must not wait for a writer.
+  const Descriptor file(open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK));
+  if (file.fd < 0) reject(path, "cannot open: " + system_reason());
   struct stat status {};
-  if (fstat(file.fd(), &status) != 0) reject(path, "cannot read: " + system_reason());
+  if (fstat(file.fd, &status) != 0) reject(path, "cannot read: " + system_reason());
   if (S_ISDIR(status.st_mode)) reject(path, "is a directory, not a picture file");
   if (!S_ISREG(status.st_mode)) reject(path, "is not a regular file");
   check_file_size(static_cast<std::uint64_t>(status.st_size), path, limits);
   std::vector<std::byte> bytes(static_cast<std::size_t>(status.st_size));
   std::size_t have = 0;
   while (have < bytes.size()) {
-    const ssize_t got = read(file.fd(), bytes.data() + have, bytes.size() - have);
+    const ssize_t got = read(file.fd, bytes.data() + have, bytes.size() - have);
     if (got < 0 && errno == EINTR) continue;
     if (got < 0) reject(path, "cannot read: " + system_reason());
     if (got == 0) {

@@ -7,6 +7,7 @@
 
 #include "models/image/limits.h"
 #include "ops/ops.h"
+#include "ops/resample/kernels.h"
 #include "tensor/error.h"
 #include "tensor/executor.h"
 #include "tensor/plan.h"
@@ -17,8 +18,6 @@ namespace {
 constexpr std::int64_t kMaxArea = std::int64_t{1} << 40;
 constexpr int kMaxFactor = 4096;
 constexpr std::uint64_t kMaxAspect = 200;  // MAX_RATIO of the reference
-constexpr int kFractionBits = 22;  // 32 − 8 bits of sample − 2 bits that a negative lobe may overshoot
-constexpr std::int64_t kChannels = 3;
 
 [[noreturn]] void usage(const std::string& field, const std::string& reason) {
   throw Error(ErrorCode::kUsage, "", field, reason);
@@ -69,7 +68,7 @@ Filter make_filter(int in, int out) {
     filter.first[static_cast<std::size_t>(o)] = first;
     std::int32_t* weights = &filter.weights[static_cast<std::size_t>(o) * taps];
     for (int j = low; j < high; ++j) {
-      const double w = row[static_cast<std::size_t>(j - low)] / sum * (1 << kFractionBits);
+      const double w = row[static_cast<std::size_t>(j - low)] / sum * (1 << ops::kResampleFractionBits);
       weights[j - first] = static_cast<std::int32_t>(w < 0 ? w - 0.5 : w + 0.5);
     }
   }
@@ -126,12 +125,15 @@ Image resize_bicubic(const Image& image, ImageSize size, int threads) {
   const std::int64_t lost_rows = std::int64_t{image.height} - size.height;
   const std::int64_t lost_columns = std::int64_t{image.width} - size.width;
   const bool rows_first = lost_rows > 0 && lost_rows > 2 * lost_columns;
-  const Filter filters[] = {make_filter(image.height, size.height), make_filter(image.width, size.width)};
+  const int from[] = {image.height, image.width}, to[] = {size.height, size.width};
+  Filter filters[2];  // the graph reads them
   Graph g;
-  Tensor x = g.constant(TensorView(DType::kU8, {image.height, image.width, kChannels}, image.rgb.data()));
+  Tensor x = g.constant(
+      TensorView(DType::kU8, {image.height, image.width, ops::kResampleChannels}, image.rgb.data()));
   for (const int axis : {rows_first ? 0 : 1, rows_first ? 1 : 0}) {
-    if (g.shape(x)[axis] != static_cast<std::int64_t>(filters[axis].first.size()))
-      x = resize_axis(g, x, axis, filters[axis]);
+    if (from[axis] == to[axis]) continue;
+    filters[axis] = make_filter(from[axis], to[axis]);
+    x = resize_axis(g, x, axis, filters[axis]);
   }
   g.output(x);
   Executor executor(threads);

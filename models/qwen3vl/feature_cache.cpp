@@ -11,7 +11,6 @@
 #include "models/qwen3vl/weights.h"
 #include "ops/kernel_table.h"
 #include "ops/matmul/pack.h"
-#include "tensor/error.h"
 #include "tensor/threads.h"
 
 namespace tessera::qwen3vl {
@@ -60,19 +59,6 @@ std::uint64_t hash_of(const Model& model, const Cpu& cpu, int threads) {
   return XXH3_64bits(hashes.data(), hashes.size() * sizeof hashes[0]);
 }
 
-FeatureKey key_of(const PixelValues& pixels, std::uint64_t made_by) {
-  const std::int64_t numbers[] = {pixels.grid.t, pixels.grid.h, pixels.grid.w, pixels.frames};
-  const std::unique_ptr<XXH3_state_t, XXH_errorcode (*)(XXH3_state_t*)> state(XXH3_createState(),
-                                                                              XXH3_freeState);
-  if (!state) throw Error(ErrorCode::kResource, "", "", "out of memory");
-  XXH3_128bits_reset_withSeed(state.get(), made_by);
-  XXH3_128bits_update(state.get(), numbers, sizeof numbers);
-  XXH3_128bits_update(state.get(), pixels.levels.data(), sizeof pixels.levels);
-  XXH3_128bits_update(state.get(), pixels.samples.data(), pixels.samples.size());
-  const XXH128_hash_t hash = XXH3_128bits_digest(state.get());
-  return {hash.low64, hash.high64};
-}
-
 }  // namespace
 
 struct FeatureCache::Entry {
@@ -91,7 +77,11 @@ FeatureCache::~FeatureCache() = default;
 
 FeatureKey FeatureCache::key_of(const PixelValues& pixels) {
   if (!made_by_) made_by_ = folder_ ? hash_of(*model_, cpu_, threads_) : 0;
-  return qwen3vl::key_of(pixels, *made_by_);
+  const std::int64_t numbers[] = {pixels.grid.t, pixels.grid.h, pixels.grid.w, pixels.frames};
+  std::uint64_t seed = XXH3_64bits_withSeed(numbers, sizeof numbers, *made_by_);
+  seed = XXH3_64bits_withSeed(pixels.levels.data(), sizeof pixels.levels, seed);
+  const XXH128_hash_t hash = XXH3_128bits_withSeed(pixels.samples.data(), pixels.samples.size(), seed);
+  return {hash.low64, hash.high64};
 }
 
 std::optional<PictureFeatures> FeatureCache::find(const PixelValues& pixels) {

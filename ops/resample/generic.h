@@ -14,8 +14,8 @@ inline std::uint8_t to_sample(std::int32_t sum) {
   return static_cast<std::uint8_t>(value < 0 ? 0 : value > 255 ? 255 : value);
 }
 
-inline void samples_across_rows(const ResampleAcrossRows& row, std::int64_t begin, std::int64_t end) {
-  for (std::int64_t i = begin; i < end; ++i) {
+inline void samples_across_rows(const ResampleAcrossRows& row) {
+  for (std::int64_t i = 0; i < row.n; ++i) {
     std::int32_t sum = kResampleHalf;
     for (std::int64_t k = 0; k < row.taps; ++k) sum += row.weights[k] * row.x[k * row.pitch + i];
     row.y[i] = to_sample(sum);

@@ -11,7 +11,7 @@
 
 namespace tessera::ops {
 
-inline constexpr int kResampleFractionBits = 22;
+inline constexpr int kResampleFractionBits = 22;  // 32 - 8 of a sample - 2 that a negative lobe may overshoot
 inline constexpr std::int64_t kResampleChannels = 3;
 
 // One row from `taps` rows, `pitch` bytes apart: y[i] from x[k * pitch + i], i < n.

@@ -34,7 +34,7 @@ void samples_32(const ResampleAcrossRows& row, std::int64_t i) {
 
 void resample_across_rows_x86_avx2(const ResampleAcrossRows& row) noexcept {
   constexpr std::int64_t kStep = 32;
-  if (row.n < kStep) return samples_across_rows(row, 0, row.n);
+  if (row.n < kStep) return samples_across_rows(row);
   for (std::int64_t i = 0; i + kStep <= row.n; i += kStep) samples_32(row, i);
   samples_32(row, row.n - kStep);
 }

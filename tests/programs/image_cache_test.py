@@ -27,7 +27,7 @@ class ImageCache(ProgramTest):
 
     def test_a_folder_is_named_with_or_without_a_slash(self):
         for name in ["cache/", "cache"]:
-            said = self.report(*QUESTION, "--image-cache", str(self.folder / "x")[:-1] + name)[1].stderr.decode()
+            said = self.report(*QUESTION, "--image-cache", f"{self.folder}/{name}")[1].stderr.decode()
             self.assertIn("to encode" if name == "cache/" else "encoded before", said)
 
     def test_another_size_is_another_picture(self):
