@@ -20,15 +20,26 @@ constexpr std::int64_t kPiecesPerThread = 8;
 // Arithmetic of a piece at most: a few milliseconds at 100 GFLOP/s, so that a cancelled run ends soon.
 constexpr double kPieceFlops = 2.5e8;
 
-// Steps below both run one after the other on one thread where several follow each other: a few microseconds
-// each, less than it takes to meet at a barrier and to fetch what the other threads wrote.
+// Steps below both run on one thread, the last to end the step before them: a few microseconds each, less
+// than it takes to meet at a barrier and to fetch what the other threads wrote.
 constexpr double kSmallBytes = 1 << 17, kSmallFlops = 1 << 18;
 
 bool is_small(const Step& step) { return step.cost.bytes <= kSmallBytes && step.cost.flops <= kSmallFlops; }
 
-struct Range {
-  std::int64_t begin = 0, end = 0;
+// What runs between two barriers: a step that all threads share (none in the first stage of a plan that
+// starts small), then small ones.
+struct Stage {
+  std::size_t begin, small, end;  // the shared step if begin < small, and steps [small, end)
 };
+
+std::vector<Stage> stages_of(std::span<const Step> steps) {
+  std::vector<Stage> stages;
+  for (std::size_t i = 0; i < steps.size(); ++i) {
+    if (i == 0 || !is_small(steps[i])) stages.push_back({i, is_small(steps[i]) ? i : i + 1, i});
+    stages.back().end = i + 1;
+  }
+  return stages;
+}
 
 // Tasks that a thread takes at once.
 std::int64_t piece_tasks(const Step& step, int team) {
@@ -56,9 +67,10 @@ struct Executor::Work {
   std::vector<KernelArgs> args;    // one a step
   std::vector<SlotUse> slot_uses;  // views that a run has to fill in
   std::vector<TensorView> outputs;
-  std::vector<std::size_t> ends;  // for each step: where the steps end that go with it, from it on
-  // Tasks taken of each thread's share, [thread][step].
+  std::vector<Stage> stages;
+  // Tasks taken of each thread's share, [thread][stage]; and threads that have found no more, [stage].
   std::unique_ptr<std::atomic<std::int64_t>[]> taken;
+  std::unique_ptr<std::atomic<int>[]> ended;
 
   std::byte* resolve(const Place& place, std::byte* arena, TensorView* view) {
     if (place.kind == Place::Kind::kSlot) slot_uses.push_back({view, &place});
@@ -89,8 +101,10 @@ void Executor::prepare(std::shared_ptr<const Plan> plan) {
   work->inputs.reserve(input_count);
   work->args.reserve(plan->steps().size());
   work->outputs.reserve(plan->outputs().size());
-  work->taken = std::make_unique<std::atomic<std::int64_t>[]>(plan->steps().size() *
-                                                              static_cast<std::size_t>(threads_));
+  work->stages = stages_of(plan->steps());
+  work->taken =
+      std::make_unique<std::atomic<std::int64_t>[]>(work->stages.size() * static_cast<std::size_t>(threads_));
+  work->ended = std::make_unique<std::atomic<int>[]>(work->stages.size());
   auto place = [&](const PlacedTensor& tensor, TensorView& view) {
     view = TensorView(tensor.desc, work->resolve(tensor.place, arena_.data(), &view));
   };
@@ -103,12 +117,6 @@ void Executor::prepare(std::shared_ptr<const Plan> plan) {
     place(step.output, args.output);
   }
   for (const PlacedTensor& output : plan->outputs()) place(output, work->outputs.emplace_back());
-  const std::span<const Step> steps = plan->steps();
-  work->ends.resize(steps.size());
-  for (std::size_t i = steps.size(); i-- > 0;) {
-    const bool together = i + 1 < steps.size() && is_small(steps[i]) && is_small(steps[i + 1]);
-    work->ends[i] = together ? work->ends[i + 1] : i + 1;
-  }
   work_ = std::move(work);
   plan_ = std::move(plan);
 }
@@ -125,63 +133,60 @@ class Executor::Worker {
         team_(omp_get_num_threads()),
         workspace_(workspaces + static_cast<std::size_t>(thread_) * plan.workspace_bytes_per_thread()) {}
 
-  int thread() const { return thread_; }
-
-  // Pieces of the step: of this thread's share, then of the next ones'.
-  void help(std::size_t step) {
-    int empty = 0;  // shares found so
-    work_on(step, [&](std::int64_t grain) {
-      const std::int64_t tasks = steps_[step].plan.tasks;
-      for (; empty < team_; ++empty) {
-        const int owner = (thread_ + empty) % team_;
-        const std::int64_t first = tasks * owner / team_, end = tasks * (owner + 1) / team_;
-        const std::int64_t begin = first + taken(step, owner).fetch_add(grain, std::memory_order_relaxed);
-        if (begin < end) return Range{begin, std::min(begin + grain, end)};
-      }
-      return Range{};
-    });
-  }
-
-  // All of steps [first, end), if no other thread came before.
-  void run_alone(std::size_t first, std::size_t end) {
-    if (taken(first, 0).fetch_add(1, std::memory_order_relaxed) != 0) return;
-    for (std::size_t step = first; step < end; ++step) {
-      const std::int64_t tasks = steps_[step].plan.tasks;
-      std::int64_t task = 0;
-      work_on(step, [&](std::int64_t grain) {
-        const std::int64_t begin = std::exchange(task, task + grain);
-        return Range{begin, std::min(begin + grain, tasks)};
-      });
-      if (options_.observer && !cancelled()) tell_done(step);
+  void run(std::size_t index) {
+    const Stage& stage = work_.stages[index];
+    if (stage.begin < stage.small) {
+      help(index);
+      if (work_.ended[index].fetch_add(1, std::memory_order_acq_rel) + 1 < team_) return;
+      tell_done(stage.begin);
+    } else if (thread_ != 0) {
+      return;
     }
-  }
-
-  void tell_done(std::size_t step) {
-    const KernelArgs& args = work_.args[step];
-    options_.observer->step_done(static_cast<int>(step), {args.inputs, steps_[step].inputs.size()},
-                                 args.output);
+    for (std::size_t step = stage.small; step < stage.end; ++step) {
+      work_on(step, [&](const KernelArgs& args) {
+        if (!cancelled()) steps_[step].plan.run(args, 0, steps_[step].plan.tasks);
+      });
+      tell_done(step);
+    }
   }
 
  private:
   bool cancelled() const { return options_.cancel && options_.cancel->load(std::memory_order_relaxed); }
-  std::atomic<std::int64_t>& taken(std::size_t step, int owner) {
-    return work_.taken[static_cast<std::size_t>(owner) * steps_.size() + step];
+
+  // Pieces of the stage's shared step: of this thread's share, then of the next ones'.
+  void help(std::size_t index) {
+    const std::size_t step = work_.stages[index].begin;
+    const std::int64_t tasks = steps_[step].plan.tasks, grain = piece_tasks(steps_[step], team_);
+    work_on(step, [&](const KernelArgs& args) {
+      for (int i = 0; i < team_; ++i) {
+        const int owner = (thread_ + i) % team_;
+        const std::int64_t first = tasks * owner / team_, end = tasks * (owner + 1) / team_;
+        auto& taken = work_.taken[static_cast<std::size_t>(owner) * work_.stages.size() + index];
+        while (!cancelled()) {
+          const std::int64_t begin = first + taken.fetch_add(grain, std::memory_order_relaxed);
+          if (begin >= end) break;
+          steps_[step].plan.run(args, begin, std::min(begin + grain, end));
+        }
+      }
+    });
   }
-  // The pieces that `take` gives, until there are none.
-  template <typename Take>
-  void work_on(std::size_t step, Take take) {
+
+  template <typename RunTasks>
+  void work_on(std::size_t step, RunTasks run_tasks) {
     KernelArgs args = work_.args[step];
     args.workspace = workspace_;
-    const std::int64_t grain = piece_tasks(steps_[step], team_);
     const std::int64_t begin_ns = options_.observer ? now_ns() : 0;
-    while (!cancelled()) {
-      const Range piece = take(grain);
-      if (piece.begin >= piece.end) break;
-      steps_[step].plan.run(args, piece.begin, piece.end);
-    }
+    run_tasks(args);
     if (options_.observer) {
       options_.observer->thread_worked(static_cast<int>(step), thread_, begin_ns, now_ns());
     }
+  }
+
+  void tell_done(std::size_t step) {
+    if (!options_.observer || cancelled()) return;
+    const KernelArgs& args = work_.args[step];
+    options_.observer->step_done(static_cast<int>(step), {args.inputs, steps_[step].inputs.size()},
+                                 args.output);
   }
 
   Work& work_;
@@ -198,10 +203,11 @@ RunStatus Executor::run(std::span<void* const> slots, const RunOptions& options)
     use.view->data =
         static_cast<std::byte*>(slots[static_cast<std::size_t>(use.place->slot)]) + use.place->offset;
   }
-  const std::span<const Step> steps = plan_->steps();
-  for (std::size_t i = 0; i < steps.size() * static_cast<std::size_t>(threads_); ++i) {
+  const std::size_t stages = work.stages.size();
+  for (std::size_t i = 0; i < stages * static_cast<std::size_t>(threads_); ++i) {
     work.taken[i].store(0, std::memory_order_relaxed);
   }
+  for (std::size_t i = 0; i < stages; ++i) work.ended[i].store(0, std::memory_order_relaxed);
   if (options.observer) options.observer->run_begins(*plan_, threads_);
   std::byte* workspaces = arena_.data() + plan_->arena_bytes();
 
@@ -212,19 +218,9 @@ RunStatus Executor::run(std::span<void* const> slots, const RunOptions& options)
     // number of processors. This setting ends with the region.
     omp_set_num_threads(1);
     Worker worker(work, *plan_, options, workspaces);
-    for (std::size_t i = 0, end = 0; i < steps.size(); i = end) {
-      end = work.ends[i];
-      const bool together = end == i + 1;
-      if (together) {
-        worker.help(i);
-      } else {
-        worker.run_alone(i, end);
-      }
+    for (std::size_t i = 0; i < stages; ++i) {
+      worker.run(i);
 #pragma omp barrier
-      if (options.observer && together) {
-        if (worker.thread() == 0) worker.tell_done(i);
-#pragma omp barrier
-      }
     }
   }
   return options.cancel && options.cancel->load() ? RunStatus::kCancelled : RunStatus::kDone;

@@ -19,8 +19,8 @@ class TESSERA_API StepObserver {
   virtual ~StepObserver() = default;
   // Before the first step, from the caller's thread; may allocate.
   virtual void run_begins(const Plan&, int /*threads*/) {}
-  // Thread `thread` spent [begin_ns, end_ns) of the monotonic clock on its share of the step. Small steps
-  // that follow each other are one thread's alone: only it calls, for this and for step_done.
+  // Thread `thread` spent [begin_ns, end_ns) of the monotonic clock on its share of the step. A small step
+  // is one thread's alone: only it calls.
   virtual void thread_worked(int /*step*/, int /*thread*/, std::int64_t /*begin_ns*/,
                              std::int64_t /*end_ns*/) noexcept {}
   // No thread works on the step any more, nor yet on a later one; these may overwrite all that is seen here.
@@ -31,7 +31,8 @@ class TESSERA_API StepObserver {
 };
 
 struct RunOptions {
-  // Looked at between pieces of a step. Once raised it must stay so until run returns.
+  // Looked at between pieces of a step, a few milliseconds each. Once raised it must stay so until run
+  // returns.
   const std::atomic<bool>* cancel = nullptr;
   StepObserver* observer = nullptr;
 };

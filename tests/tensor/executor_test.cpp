@@ -136,8 +136,9 @@ TEST_F(ExecutorTest, StopsBeforeTheFirstTaskWhenCancelled) {
 TEST_F(ExecutorTest, StopsInTheMiddleOfAStepWhenCancelled) {
   std::atomic<int> before{0}, during{0}, after{0};
   std::atomic<bool> stop{false};
+  const std::vector<float> values(40'000);  // too many for a small step, which is one piece
   Graph g;
-  Tensor x = probe(g, dense(x_, {37, 100}), {&before, &stop, 1000, -1});
+  Tensor x = probe(g, dense(values, {400, 100}), {&before, &stop, 1000, -1});
   x = probe(g, x, {&during, &stop, 1000, 0});
   g.output(probe(g, x, {&after, &stop, 1000, -1}));
   for (const int threads : {1, 2}) {
