@@ -10,8 +10,10 @@
 #include <cstdio>
 #include <fstream>
 #include <functional>
+#include <memory>
 #include <optional>
 #include <random>
+#include <utility>
 
 #include "bench/plan_cost.h"
 #include "bench/report.h"
@@ -139,8 +141,30 @@ std::size_t peak_rss() {
 // So that what was before does not count. Where it is not allowed, it does.
 void reset_peak_rss() { std::ofstream("/proc/self/clear_refs") << '5'; }
 
-// Bandwidth of a shared machine changes within seconds.
-constexpr std::int64_t kTokensBetweenReads = 8;
+// The bandwidth of a shared machine changes within seconds, to half or double. A token is held against what
+// memory gave just before and after it, and says nothing where these two differ by more than a tenth.
+class ReadShare {
+ public:
+  explicit ReadShare(const bench::ReadMeter& meter) : meter_(meter), read_(meter.pass()) {}
+  // A token that read `bytes` in `seconds`, until now.
+  void add(double bytes, double seconds) {
+    const double before = std::exchange(read_, meter_.pass());
+    const auto [less, more] = std::minmax(before, read_);
+    if (less >= 0.9 * more) shares_.push_back(bytes / seconds / ((less + more) / 2));
+  }
+  // Of the tokens since the last call; 0: none counts.
+  double median() {
+    std::sort(shares_.begin(), shares_.end());
+    const double share = shares_.empty() ? 0 : shares_[shares_.size() / 2];
+    shares_.clear();
+    return share;
+  }
+
+ private:
+  const bench::ReadMeter& meter_;
+  double read_;
+  std::vector<double> shares_;
+};
 
 // The tests of one model with one number of threads.
 class Tests {
@@ -170,13 +194,6 @@ class Tests {
   std::size_t peak() const { return std::max(peak_, peak_rss()); }
 
  private:
-  // The buffer that is read does not count as memory of the model.
-  double mean_read() {
-    peak_ = peak();
-    const double read = bench::measure_read(cpu_, threads_).mean;
-    reset_peak_rss();
-    return read;
-  }
   ReportRow& add_row(const std::string& test, ReportRow::Limit limit) {
     if (isatty(STDERR_FILENO)) std::fprintf(stderr, "%s, %d threads ...\n", test.c_str(), threads_);
     rows_.push_back({test, threads_, {}, limit});
@@ -211,31 +228,29 @@ class Tests {
     }
     session_.decode(ids[0]);
     arena_ = std::max(arena_, run_bytes(*session_.plan(), threads_));
-    double read_before = mean_read();
+    peak_ = peak();
+    reset_peak_rss();
+    auto meter = std::make_unique<bench::ReadMeter>(cpu_, threads_);
+    ReadShare share(*meter);
     for (int i = 0; i < options_.repetitions; ++i) {
       if (!depth) session_.clear();
       Sample sample{.tokens = static_cast<double>(count)};
       const std::int64_t past = session_.length();
-      for (std::int64_t first = 0; first < count; first += kTokensBetweenReads) {
-        const std::int64_t last = std::min(count, first + kTokensBetweenReads);
-        const double seconds = seconds_of([&] {
-          for (std::int64_t token = first; token < last; ++token) {
-            session_.decode(ids[static_cast<std::size_t>(token)]);
-          }
-        });
-        const double read_after = mean_read();
-        sample.seconds += seconds;
-        sample.read += seconds * (read_before + read_after) / 2;
-        read_before = read_after;
-      }
-      sample.read /= sample.seconds;
       for (std::int64_t token = 0; token < count; ++token) {
+        const double seconds = seconds_of([&] { session_.decode(ids[static_cast<std::size_t>(token)]); });
         const OpCost cost = bench::cost_of_run(*session_.plan(), past + token);
+        share.add(cost.bytes, seconds);
+        sample.seconds += seconds;
         sample.cost.bytes += cost.bytes;
         sample.cost.flops += cost.flops;
       }
+      sample.of_read = share.median();
       row.samples.push_back(sample);
     }
+    // The buffer that is read is no memory of the model.
+    peak_ = std::max(peak_, peak_rss() - meter->buffer_bytes());
+    meter = nullptr;
+    reset_peak_rss();
   }
 
   void encode(const ImageSize& size) {

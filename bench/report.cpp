@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cstdio>
 #include <functional>
+#include <iterator>
 #include <nlohmann/json.hpp>
 
 namespace tessera::bench {
@@ -40,9 +41,10 @@ Line line_of(const Report& report, const ReportRow& row) {
   const double flops = spread(row.samples, [](const Sample& s) { return s.cost.flops / s.seconds; }).median;
   if (row.limit == ReportRow::Limit::kMemory) {
     line.gbytes = bytes / 1e9;
-    line.of_read = spread(row.samples, [&](const Sample& s) {
-                     return s.cost.bytes / s.seconds / (s.read > 0 ? s.read : roofs->read);
-                   }).median;
+    std::vector<Sample> measured;
+    std::copy_if(row.samples.begin(), row.samples.end(), std::back_inserter(measured),
+                 [](const Sample& s) { return s.of_read > 0; });
+    if (!measured.empty()) line.of_read = spread(measured, [](const Sample& s) { return s.of_read; }).median;
     return line;
   }
   if (row.limit == ReportRow::Limit::kCopy) {
@@ -197,7 +199,7 @@ std::string json(const Report& report) {
     add("share_of_int8", line.of_int8);
     for (const Sample& sample : row.samples) {
       entry["seconds"].push_back(sample.seconds);
-      if (sample.read > 0) entry["read_bytes_per_s"].push_back(sample.read);
+      if (sample.of_read > 0) entry["shares_of_read"].push_back(sample.of_read);
     }
     out["rows"].push_back(std::move(entry));
   }

@@ -17,7 +17,7 @@ struct Sample {
   double seconds = 0;
   double tokens = 0;  // 0: the time itself is the result
   OpCost cost{};
-  double read = 0;  // bytes/s that memory gave between the tokens; 0: not measured
+  double of_read = 0;  // share of reading memory, where it was measured between the tokens
 };
 
 struct ReportRow {
@@ -45,7 +45,7 @@ enum class ReportFormat { kMarkdown, kCsv, kJson };
 std::optional<ReportFormat> report_format_from_name(std::string_view name);  // md, csv, json
 
 // Median, least and largest of each row's result (tok/s or s), and its share of the limit with as many
-// threads: the median of the shares of memory bandwidth, each of what was measured between its tokens, or
+// threads: the median of Sample::of_read, or
 // the median's share of copying memory, of f32 and of the faster bf16 and int8 arithmetic.
 std::string to_string(const Report& report, ReportFormat format);
 

@@ -23,20 +23,15 @@ double seconds_of(const std::function<void()>& work) {
   return std::chrono::duration<double>(Clock::now() - begin).count();
 }
 
-// Seconds of the passes that fit into kSeconds, at least three.
-struct Passes {
-  double shortest, mean;
-};
-
-Passes time_passes(const std::function<void()>& pass) {
+// Seconds of the shortest pass of those that fit into kSeconds, at least three.
+double shortest_pass(const std::function<void()>& pass) {
   double shortest = seconds_of(pass), spent = shortest;
-  int count = 1;
-  for (; count < 3 || spent < kSeconds; ++count) {
+  for (int count = 1; count < 3 || spent < kSeconds; ++count) {
     const double seconds = seconds_of(pass);
     shortest = std::min(shortest, seconds);
     spent += seconds;
   }
-  return {shortest, spent / count};
+  return shortest;
 }
 
 double measure_peak(void (*kernel)(std::int64_t rounds) noexcept, double ops_per_round, int threads) {
@@ -46,9 +41,9 @@ double measure_peak(void (*kernel)(std::int64_t rounds) noexcept, double ops_per
   std::int64_t rounds = 1000;
   while (seconds_of([&] { kernel(rounds); }) < kPieceSeconds) rounds *= 2;
   const std::int64_t pieces = kPiecesPerThread * threads;
-  const Passes passes = time_passes(
+  const double seconds = shortest_pass(
       [&] { parallel_for(pieces, 1, threads, [&](std::int64_t, std::int64_t) { kernel(rounds); }); });
-  return ops_per_round * static_cast<double>(rounds * pieces) / passes.shortest;
+  return ops_per_round * static_cast<double>(rounds * pieces) / seconds;
 }
 
 void read_scalar(const std::byte* data, std::size_t bytes) noexcept {
@@ -75,17 +70,18 @@ Buffer uncached_buffer(int threads) {
   return buffer;
 }
 
-// Bytes a second of work(at), done for every piece of the buffer.
-Bandwidth measure_pieces(const Buffer& buffer, int threads, const std::function<void(std::size_t at)>& work) {
-  const Passes passes = time_passes([&] { for_each_piece(buffer, threads, work); });
-  const auto bytes = static_cast<double>(buffer.size());
-  return {bytes / passes.shortest, bytes / passes.mean};
+double measure_copy(int threads) {
+  const Buffer from = uncached_buffer(threads), to = uncached_buffer(threads);
+  const double seconds = shortest_pass([&] {
+    for_each_piece(from, threads,
+                   [&](std::size_t at) { std::memcpy(to.data() + at, from.data() + at, kPiece); });
+  });
+  return static_cast<double>(from.size()) / seconds;
 }
 
-Bandwidth measure_copy(int threads) {
-  const Buffer from = uncached_buffer(threads), to = uncached_buffer(threads);
-  return measure_pieces(from, threads,
-                        [&](std::size_t at) { std::memcpy(to.data() + at, from.data() + at, kPiece); });
+double measure_read(const Cpu& cpu, int threads) {
+  const ReadMeter meter(cpu, threads);
+  return static_cast<double>(meter.buffer_bytes()) / shortest_pass([&] { meter.pass(); });
 }
 
 }  // namespace
@@ -99,23 +95,28 @@ std::size_t uncached_bytes() {
   return std::clamp(4 * (kibibytes << 10), kLeast, kMost);
 }
 
-Bandwidth measure_read(const Cpu& cpu, int threads) {
-  auto* read = &read_scalar;
+ReadMeter::ReadMeter(const Cpu& cpu, int threads)
+    : buffer_(uncached_buffer(threads)), threads_(threads), read_(&read_scalar) {
 #if defined(__x86_64__)
-  if (cpu.has(IsaLevel::kAvx2)) read = &roof_read_x86_avx2;
-  if (cpu.has(IsaLevel::kAvx512)) read = &roof_read_x86_avx512;
+  if (cpu.has(IsaLevel::kAvx2)) read_ = &roof_read_x86_avx2;
+  if (cpu.has(IsaLevel::kAvx512)) read_ = &roof_read_x86_avx512;
 #else
   static_cast<void>(cpu);
 #endif
-  const Buffer buffer = uncached_buffer(threads);
-  return measure_pieces(buffer, threads, [&](std::size_t at) { read(buffer.data() + at, kPiece); });
+}
+
+double ReadMeter::pass() const {
+  const double seconds = seconds_of([&] {
+    for_each_piece(buffer_, threads_, [&](std::size_t at) { read_(buffer_.data() + at, kPiece); });
+  });
+  return static_cast<double>(buffer_.size()) / seconds;
 }
 
 Roofs measure_roofs(const Cpu& cpu, int threads) {
   Roofs roofs;
   roofs.threads = threads;
-  roofs.read = measure_read(cpu, threads).best;
-  roofs.copy = measure_copy(threads).best;
+  roofs.read = measure_read(cpu, threads);
+  roofs.copy = measure_copy(threads);
 #if defined(__x86_64__)
   struct Unit {
     IsaLevel level;

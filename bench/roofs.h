@@ -8,6 +8,7 @@
 #include <utility>
 #include <vector>
 
+#include "tensor/buffer.h"
 #include "tensor/cpu.h"
 
 namespace tessera::bench {
@@ -31,15 +32,22 @@ struct Roofs {
 // Levels that `cpu` lacks, or that TESSERA_ISA hides from it, are not measured.
 Roofs measure_roofs(const Cpu& cpu, int threads);
 
-// Bytes/s: of the best pass, and what the machine gave in all of them.
-struct Bandwidth {
-  double best, mean;
-};
-// Of sequential reading; best is Roofs::read.
-Bandwidth measure_read(const Cpu& cpu, int threads);
-
 // A buffer of this size cannot stay in any cache: four times the last level, 256 MiB to 1 GiB.
 std::size_t uncached_bytes();
+
+// What Roofs::read is the best of, for programs that ask for it between other work.
+class ReadMeter {
+ public:
+  ReadMeter(const Cpu& cpu, int threads);
+  // Bytes/s of reading the whole buffer once.
+  double pass() const;
+  std::size_t buffer_bytes() const { return buffer_.size(); }
+
+ private:
+  Buffer buffer_;
+  int threads_;
+  void (*read_)(const std::byte* data, std::size_t bytes) noexcept;
+};
 
 // (what, amount with unit) for each limit there is, for people.
 std::vector<std::pair<std::string, std::string>> describe(const Roofs& roofs);
