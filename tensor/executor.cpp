@@ -16,7 +16,7 @@ namespace {
 // Each thread has a share of a step, tasks that follow each other, so that it reads one stream of memory;
 // what is left of their shares it then takes from others. A share is cut into so many pieces: enough to even
 // out threads that share their core with strangers, few enough that taking one costs nothing beside the work.
-constexpr std::int64_t kPiecesPerThread = 8;
+constexpr std::int64_t kPiecesPerThread = 32;
 // Arithmetic of a piece at most: a few milliseconds at 100 GFLOP/s, so that a cancelled run ends soon.
 constexpr double kPieceFlops = 2.5e8;
 
@@ -25,6 +25,9 @@ constexpr double kPieceFlops = 2.5e8;
 constexpr double kSmallBytes = 1 << 17, kSmallFlops = 1 << 18;
 
 bool is_small(const Step& step) { return step.cost.bytes <= kSmallBytes && step.cost.flops <= kSmallFlops; }
+
+// Half of a second-level cache.
+constexpr std::int64_t kReadAheadBytes = 1 << 19, kCacheLine = 64;
 
 // What runs between two barriers: a step that all threads share (none in the first stage of a plan that
 // starts small), then small ones.
@@ -68,7 +71,8 @@ struct Executor::Work {
   std::vector<SlotUse> slot_uses;  // views that a run has to fill in
   std::vector<TensorView> outputs;
   std::vector<Stage> stages;
-  // Tasks taken of each thread's share, [thread][stage]; and threads that have found no more, [stage].
+  // Tasks taken of each thread's share, [thread][stage]; and threads that have found no more, [stage], one
+  // more than there are when the small steps, too, have ended.
   std::unique_ptr<std::atomic<std::int64_t>[]> taken;
   std::unique_ptr<std::atomic<int>[]> ended;
 
@@ -137,7 +141,7 @@ class Executor::Worker {
     const Stage& stage = work_.stages[index];
     if (stage.begin < stage.small) {
       help(index);
-      if (work_.ended[index].fetch_add(1, std::memory_order_acq_rel) + 1 < team_) return;
+      if (work_.ended[index].fetch_add(1, std::memory_order_acq_rel) + 1 < team_) return read_ahead(index);
       tell_done(stage.begin);
     } else if (thread_ != 0) {
       return;
@@ -148,6 +152,7 @@ class Executor::Worker {
       });
       tell_done(step);
     }
+    work_.ended[index].fetch_add(1, std::memory_order_relaxed);
   }
 
  private:
@@ -169,6 +174,24 @@ class Executor::Worker {
         }
       }
     });
+  }
+
+  // Until the last thread has ended the stage: what this one reads first in the next, so that memory is not
+  // idle. By loads, which the processor reads ahead of, as it does not of prefetches (bench/RESULTS.md).
+  void read_ahead(std::size_t index) {
+    if (index + 1 == work_.stages.size()) return;
+    const std::size_t step = work_.stages[index + 1].begin;
+    const OpPlan& plan = steps_[step].plan;
+    if (!plan.stretch || plan.tasks == 0) return;
+    const Stretch stretch = plan.stretch(work_.args[step], plan.tasks * thread_ / team_);
+    const Place& place = steps_[step].inputs[stretch.input].place;
+    if (place.kind != Place::Kind::kConstant) return;  // another thread may be writing it
+    const volatile std::byte* data = place.data + stretch.offset;
+    const std::int64_t bytes = std::min(stretch.bytes, kReadAheadBytes);
+    for (std::int64_t at = 0; at < bytes; at += kCacheLine) {
+      if (work_.ended[index].load(std::memory_order_relaxed) > team_) return;
+      static_cast<void>(data[at]);
+    }
   }
 
   template <typename RunTasks>

@@ -133,6 +133,11 @@ void finish(const MatmulTile& t, const GeluRow& gelu) {
   }
 }
 
+// Bytes from the beginning of a weight to what a tile that starts at `column` reads.
+std::int64_t column_offset(const TensorView& w, std::int64_t column) {
+  return column / (w.layout ? kPanelColumns : 1) * weight_stride(w);
+}
+
 template <auto kernel, const MatmulTiling& tiling>
 void run(const KernelArgs& args, std::int64_t begin, std::int64_t end) noexcept {
   const TensorView &x = args.inputs[0], &y = args.output;
@@ -143,7 +148,6 @@ void run(const KernelArgs& args, std::int64_t begin, std::int64_t end) noexcept 
   std::int64_t first_task = 0, first_column = 0;
   for (const TensorView& w : std::span(args.inputs + 1, static_cast<std::size_t>(params.weights))) {
     const std::int64_t n = w.shape[0], k = w.shape[1], w_stride = weight_stride(w);
-    const std::int64_t w_rows = w.layout ? kPanelColumns : 1;
     const Tiles tiles(rows, n, tiling);
     const std::int64_t last = std::min(end - first_task, tiles.tasks());
     for (std::int64_t task = std::max<std::int64_t>(begin - first_task, 0); task < last; ++task) {
@@ -152,7 +156,7 @@ void run(const KernelArgs& args, std::int64_t begin, std::int64_t end) noexcept 
       const std::int64_t column = task / tiles.row_tiles * tiles.columns;
       const std::int64_t first_output = row * y_stride + first_column + column;
       MatmulTile tile{.x = x.as<std::uint32_t>() + row * x.shape.back(),
-                      .w = w.data + column / w_rows * w_stride,
+                      .w = w.data + column_offset(w, column),
                       .bias = params.has_bias ? args.inputs[2].as<float>() + column : nullptr,
                       .add = add ? add + first_output : nullptr,
                       .y = y.as<float>() + first_output,
@@ -174,6 +178,21 @@ void run(const KernelArgs& args, std::int64_t begin, std::int64_t end) noexcept 
   }
 }
 
+template <const MatmulTiling& tiling>
+Stretch stretch(const KernelArgs& args, std::int64_t task) noexcept {
+  std::size_t input = 1;
+  for (;; ++input) {
+    const TensorView& w = args.inputs[input];
+    const Tiles tiles(args.inputs[0].shape.rows(), w.shape[0], tiling);
+    if (task >= tiles.tasks()) {
+      task -= tiles.tasks();
+      continue;
+    }
+    const std::int64_t offset = column_offset(w, task / tiles.row_tiles * tiles.columns);
+    return {input, offset, weight_bytes(w) - offset};
+  }
+}
+
 struct MatmulKernel {
   IsaLevel level;
   WeightFormat format;
@@ -181,11 +200,12 @@ struct MatmulKernel {
   const MatmulTiling& tiling;
   const char* name;
   KernelFn run;
+  StretchFn stretch;
 };
 
 constexpr MatmulKernel kKernels[] = {
 #define TESSERA_KERNEL(level, function, format, takes, tiling) \
-  {IsaLevel::level, format, takes, tiling, #function, run<function, tiling>},
+  {IsaLevel::level, format, takes, tiling, #function, run<function, tiling>, stretch<tiling>},
 #include "ops/matmul/kernels.inc"
 #undef TESSERA_KERNEL
 };
@@ -198,7 +218,8 @@ OpPlan plan(const OpArgs& args, const Cpu& cpu) {
   });
   const auto gelu = std::find_if(std::begin(kGelus), std::end(kGelus),
                                  [&](const GeluRow& row) { return cpu.has(row.level); });
-  OpPlan plan{.run = kernel.run, .kernel = kernel.name, .chosen = &*gelu, .tasks = 0};
+  OpPlan plan{
+      .run = kernel.run, .stretch = kernel.stretch, .kernel = kernel.name, .chosen = &*gelu, .tasks = 0};
   for (const TensorDesc& w : weights) {
     const Tiles tiles(product.rows, w.shape[0], kernel.tiling);
     plan.tasks += tiles.tasks();
