@@ -26,7 +26,7 @@ constexpr double kSmallBytes = 1 << 17, kSmallFlops = 1 << 18;
 
 bool is_small(const Step& step) { return step.cost.bytes <= kSmallBytes && step.cost.flops <= kSmallFlops; }
 
-// Half of a second-level cache.
+// Half of a second-level cache of 1 MiB.
 constexpr std::int64_t kReadAheadBytes = 1 << 19, kCacheLine = 64;
 
 // What runs between two barriers: a step that all threads share (none in the first stage of a plan that
@@ -148,7 +148,8 @@ class Executor::Worker {
     }
     for (std::size_t step = stage.small; step < stage.end; ++step) {
       work_on(step, [&](const KernelArgs& args) {
-        if (!cancelled()) steps_[step].plan.run(args, 0, steps_[step].plan.tasks);
+        const OpPlan& plan = steps_[step].plan;
+        if (plan.tasks > 0 && !cancelled()) plan.run(args, 0, plan.tasks);
       });
       tell_done(step);
     }

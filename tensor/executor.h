@@ -19,13 +19,13 @@ class TESSERA_API StepObserver {
   virtual ~StepObserver() = default;
   // Before the first step, from the caller's thread; may allocate.
   virtual void run_begins(const Plan&, int /*threads*/) {}
-  // Thread `thread` spent [begin_ns, end_ns) of the monotonic clock on its share of the step. A small step
-  // is one thread's alone: only it calls.
+  // Thread `thread` spent [begin_ns, end_ns) of the monotonic clock on its share of the step. For a small
+  // step (at most 128 KiB and 2^18 FLOPs), which one thread does alone, it is called once.
   virtual void thread_worked(int /*step*/, int /*thread*/, std::int64_t /*begin_ns*/,
                              std::int64_t /*end_ns*/) noexcept {}
-  // No thread works on the step any more, nor yet on a later one; these may overwrite all that is seen here.
-  // An input that shares its memory with `output` was overwritten by this one: ops say which they allow
-  // (OpPlan).
+  // Comes from the last thread to end the step: none works on it any more, nor yet on a later one; these may
+  // overwrite all that is seen here. An input that shares its memory with `output` was overwritten by this
+  // one: ops say which they allow (OpPlan).
   virtual void step_done(int /*step*/, std::span<const TensorView> /*inputs*/,
                          const TensorView& /*output*/) noexcept {}
 };

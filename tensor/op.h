@@ -40,17 +40,17 @@ struct OpArgs {
   }
 };
 
-// Bytes of an input that tasks read one after the other.
+// Bytes of an input, from its first.
 struct Stretch {
   std::size_t input = 0;
   std::int64_t offset = 0, bytes = 0;
 };
-// What tasks from `task` on read first.
+// What `task` and those after it read one after the other; task < OpPlan::tasks.
 using StretchFn = Stretch (*)(const KernelArgs& args, std::int64_t task) noexcept;
 
 struct OpPlan {
   KernelFn run = nullptr;
-  StretchFn stretch = nullptr;   // so that threads may read ahead while they wait; may be missing
+  StretchFn stretch = nullptr;   // for threads that read ahead while they wait; nullptr: they do not
   const char* kernel = "";       // the name under which the plan prints it
   const void* chosen = nullptr;  // a constant that `run` needs beside the params: what calls a second kernel
   std::int64_t tasks = 1;        // independent parts

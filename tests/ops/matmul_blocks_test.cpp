@@ -298,6 +298,38 @@ TEST(MatmulBlocks, ProductsOfOneFormatAreOneStep) {
   }
 }
 
+TEST(MatmulBlocks, SaysWhereATaskBeginsToRead) {
+  constexpr std::int64_t kN[] = {150, 70}, kK = 256;
+  const BlockWeight first(DType::kQ4_0, kN[0], kK), second(DType::kQ4_0, kN[1], kK);
+  const ops::PackedWeight w[] = {ops::pack_weight(first.view(), 1), ops::pack_weight(second.view(), 1)};
+  for (const std::int64_t rows : {1, 600}) {
+    const auto x = random_floats(rows * kK, 1);
+    Graph g;
+    for (const Tensor& y : ops::matmul_each(g, view(x, {rows, kK}), {w[0].view, w[1].view})) g.output(y);
+    const Plan plan = Plan::make(g, Cpu::from_environment());
+    const Step& step = plan.steps()[1];
+    std::vector<std::int32_t> codes(static_cast<std::size_t>(step.inputs[0].desc.shape.elements()));
+    const Buffer workspace = Buffer::allocate(step.plan.workspace_bytes + 1);
+    std::vector<float> y(static_cast<std::size_t>(rows * (kN[0] + kN[1])));
+    const TensorView inputs[] = {{step.inputs[0].desc, codes.data()}, w[0].view, w[1].view};
+    KernelArgs args{inputs, {step.output.desc, y.data()}, step.params.data(), step.plan.chosen};
+    args.workspace = workspace.data();
+    for (std::int64_t task = 0; task < step.plan.tasks; ++task) {
+      SCOPED_TRACE(std::to_string(rows) + " rows, task " + std::to_string(task));
+      std::fill(y.begin(), y.end(), NAN);
+      step.plan.run(args, task, task + 1);
+      const auto written = std::find_if(y.begin(), y.end(), [](float value) { return !std::isnan(value); });
+      const std::int64_t output = (written - y.begin()) % (kN[0] + kN[1]);
+      const int weight = output < kN[0] ? 0 : 1;
+      const std::int64_t panel = (output - (weight ? kN[0] : 0)) / 16;
+      const Stretch stretch = step.plan.stretch(args, task);
+      EXPECT_EQ(stretch.input, static_cast<std::size_t>(weight) + 1);
+      EXPECT_EQ(stretch.offset, panel * 16 * kK / 32 * 18);
+      EXPECT_EQ(stretch.offset + stretch.bytes, (kN[weight] + 15) / 16 * 16 * kK / 32 * 18);
+    }
+  }
+}
+
 TEST(MatmulBlocks, KeepsLeadingExtents) {
   const BlockWeight w(DType::kQ4_0, 5, 64);
   const ops::PackedWeight packed = ops::pack_weight(w.view(), 1);

@@ -148,7 +148,7 @@ TEST_F(ExecutorTest, StopsInTheMiddleOfAStepWhenCancelled) {
     executor.prepare(plan_of(g));
     EXPECT_EQ(executor.run({}, {.cancel = &stop}), RunStatus::kCancelled);
     EXPECT_EQ(before, 1000);
-    EXPECT_LT(during, 1000);  // a team of one takes pieces of 125 tasks
+    EXPECT_LT(during, 1000);  // a team of one takes pieces of 31 tasks
     EXPECT_EQ(after, 0);
   }
 }
@@ -226,6 +226,58 @@ TEST_F(ExecutorTest, LeavesSmallStepsInARowToOneThread) {
     if (step >= 8 * 4) threads.insert(thread);
   }
   EXPECT_EQ(threads.size(), 1u);
+}
+
+TEST_F(ExecutorTest, LeavesASmallStepToTheLastThreadOfTheOneBefore) {
+  Graph g;
+  Tensor x = blend(g, dense(x_, {kRows, 100}), 0.5f);
+  for (int i = 0; i < 2; ++i) {
+    const Tensor few = blend(g, g.view(x, TensorDesc::dense(DType::kF32, {kFewRows, 100}), 0), 0.5f);
+    g.output(few);
+    x = blend(g, x, 0.5f);
+  }
+  g.output(x);
+  Executor executor(2);
+  executor.prepare(plan_of(g));
+  Recorder recorder;
+  executor.run({}, {.observer = &recorder});
+  EXPECT_EQ(recorder.steps, 5u);
+  EXPECT_TRUE(recorder.ordered);
+  EXPECT_EQ(recorder.worked.size(), 3u * 2 + 2u);
+}
+
+TEST_F(ExecutorTest, RunsNoKernelWithoutTasks) {
+  std::atomic<int> calls{0};
+  std::atomic<bool> stop{false};
+  Graph g;
+  Tensor x = blend(g, dense(x_, {kRows, 100}), 0.5f);
+  x = probe(g, g.view(x, TensorDesc::dense(DType::kF32, {kFewRows, 100}), 0), {&calls, &stop, 0, -1});
+  g.output(x);
+  Executor executor(2);
+  executor.prepare(plan_of(g));
+  EXPECT_EQ(executor.run({}), RunStatus::kDone);
+  EXPECT_FALSE(stop);
+}
+
+TEST_F(ExecutorTest, ReadsNothingAheadThatMayBeWritten) {
+  std::atomic<int> calls{0}, none{0}, computed{0}, constant{0};
+  std::atomic<bool> stop{false};
+  constexpr std::int64_t kNowhere = std::int64_t{1} << 46;  // reading there would end the test
+  const TensorView x = dense(x_, {kRows, 100});
+  Graph g;
+  const Tensor first = probe(g, x, {&calls, &stop, 8, -1});
+  g.output(probe(g, first, {&calls, &stop, 0, -1, &none, kNowhere}));
+  g.output(probe(g, first, {&calls, &stop, 8, -1, &computed, kNowhere}));
+  g.output(probe(g, x, {&calls, &stop, 8, -1, &constant, kRows * 400 - 1}));
+  for (const int threads : {1, 2, 3}) {
+    none = computed = constant = 0;
+    Executor executor(threads);
+    executor.prepare(plan_of(g));
+    EXPECT_EQ(executor.run({}), RunStatus::kDone);
+    EXPECT_EQ(none, 0);
+    EXPECT_EQ(computed, threads - 1);
+    EXPECT_EQ(constant, threads - 1);
+  }
 }
 
 TEST_F(ExecutorTest, TheObserverChangesNoBit) {

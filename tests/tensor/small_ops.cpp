@@ -60,10 +60,19 @@ constexpr OpDef kStore{"store", like_first, plan_store, one_pass, 0};
 void run_probe(const KernelArgs& args, std::int64_t begin, std::int64_t end) noexcept {
   const auto& p = args.get<Probe>();
   *p.calls += static_cast<int>(end - begin);
-  if (begin <= p.stop_at && p.stop_at < end) *p.stop = true;
+  if (begin == end || (begin <= p.stop_at && p.stop_at < end)) *p.stop = true;
+}
+Stretch stretch_probe(const KernelArgs& args, std::int64_t) noexcept {
+  const auto& p = args.get<Probe>();
+  ++*p.asked;
+  return {0, p.ahead, 1};
 }
 OpPlan plan_probe(const OpArgs& args, const Cpu&) {
-  return {.run = run_probe, .kernel = "probe_ref", .tasks = args.get<Probe>().tasks};
+  const auto& p = args.get<Probe>();
+  return {.run = run_probe,
+          .stretch = p.asked ? stretch_probe : nullptr,
+          .kernel = "probe_ref",
+          .tasks = p.tasks};
 }
 constexpr OpDef kProbe{"probe", like_first, plan_probe, one_pass};
 

@@ -16,12 +16,15 @@ Tensor blend(Graph& g, const Operand& x, float factor);
 Tensor sum(Graph& g, const Operand& a, const Operand& b);
 // Writes value into target and returns target.
 Tensor store(Graph& g, const Operand& target, const Operand& value);
-// x, with `tasks` tasks that count themselves in *calls; the one numbered `stop_at` sets *stop.
+// x, with `tasks` tasks that count themselves in *calls; the one numbered `stop_at`, or a range of none, sets
+// *stop. Threads that ask what to read ahead are counted in *asked, and told a byte of x at `ahead`.
 struct Probe {
   std::atomic<int>* calls;
   std::atomic<bool>* stop;
   std::int64_t tasks;
   std::int64_t stop_at;
+  std::atomic<int>* asked = nullptr;
+  std::int64_t ahead = 0;
 };
 Tensor probe(Graph& g, const Operand& x, const Probe& params);
 
