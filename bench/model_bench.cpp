@@ -155,7 +155,8 @@ class ReadShare {
   // Of the tokens since the last call; 0: none counts.
   double median() {
     std::sort(shares_.begin(), shares_.end());
-    const double share = shares_.empty() ? 0 : shares_[shares_.size() / 2];
+    const std::size_t n = shares_.size();
+    const double share = n == 0 ? 0 : (shares_[(n - 1) / 2] + shares_[n / 2]) / 2;
     shares_.clear();
     return share;
   }

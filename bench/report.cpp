@@ -199,7 +199,8 @@ std::string json(const Report& report) {
     add("share_of_int8", line.of_int8);
     for (const Sample& sample : row.samples) {
       entry["seconds"].push_back(sample.seconds);
-      if (sample.of_read > 0) entry["shares_of_read"].push_back(sample.of_read);
+      if (row.limit == ReportRow::Limit::kMemory)
+        entry["shares_of_read"].push_back(sample.of_read > 0 ? Json(sample.of_read) : Json());
     }
     out["rows"].push_back(std::move(entry));
   }

@@ -17,7 +17,7 @@ struct Sample {
   double seconds = 0;
   double tokens = 0;  // 0: the time itself is the result
   OpCost cost{};
-  double of_read = 0;  // share of reading memory, where it was measured between the tokens
+  double of_read = 0;  // share of reading memory, measured between the tokens; 0: not measured
 };
 
 struct ReportRow {
@@ -45,8 +45,8 @@ enum class ReportFormat { kMarkdown, kCsv, kJson };
 std::optional<ReportFormat> report_format_from_name(std::string_view name);  // md, csv, json
 
 // Median, least and largest of each row's result (tok/s or s), and its share of the limit with as many
-// threads: the median of Sample::of_read, or
-// the median's share of copying memory, of f32 and of the faster bf16 and int8 arithmetic.
+// threads: the median of Sample::of_read (none where it was never measured), or the median's share of copying
+// memory, of f32 and of the faster bf16 and int8 arithmetic.
 std::string to_string(const Report& report, ReportFormat format);
 
 }  // namespace tessera::bench
