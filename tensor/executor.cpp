@@ -16,7 +16,7 @@ namespace {
 // Each thread has a share of a step, tasks that follow each other, so that it reads one stream of memory;
 // what is left of their shares it then takes from others. A share is cut into so many pieces: enough to even
 // out threads that share their core with strangers, few enough that taking one costs nothing beside the work.
-constexpr std::int64_t kPiecesPerThread = 32;
+constexpr std::int64_t kPiecesPerThread = 8;
 // Arithmetic of a piece at most: a few milliseconds at 100 GFLOP/s, so that a cancelled run ends soon.
 constexpr double kPieceFlops = 2.5e8;
 

@@ -218,8 +218,9 @@ OpPlan plan(const OpArgs& args, const Cpu& cpu) {
   });
   const auto gelu = std::find_if(std::begin(kGelus), std::end(kGelus),
                                  [&](const GeluRow& row) { return cpu.has(row.level); });
-  OpPlan plan{
-      .run = kernel.run, .stretch = kernel.stretch, .kernel = kernel.name, .chosen = &*gelu, .tasks = 0};
+  OpPlan plan{.run = kernel.run, .kernel = kernel.name, .chosen = &*gelu, .tasks = 0};
+  // More rows need the caches for themselves (bench/RESULTS.md).
+  if (product.rows == 1) plan.stretch = kernel.stretch;
   for (const TensorDesc& w : weights) {
     const Tiles tiles(product.rows, w.shape[0], kernel.tiling);
     plan.tasks += tiles.tasks();

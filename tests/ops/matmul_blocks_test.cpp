@@ -302,7 +302,7 @@ TEST(MatmulBlocks, SaysWhereATaskBeginsToRead) {
   constexpr std::int64_t kN[] = {150, 70}, kK = 256;
   const BlockWeight first(DType::kQ4_0, kN[0], kK), second(DType::kQ4_0, kN[1], kK);
   const ops::PackedWeight w[] = {ops::pack_weight(first.view(), 1), ops::pack_weight(second.view(), 1)};
-  for (const std::int64_t rows : {1, 600}) {
+  for (const std::int64_t rows : {1, 2}) {
     const auto x = random_floats(rows * kK, 1);
     Graph g;
     for (const Tensor& y : ops::matmul_each(g, view(x, {rows, kK}), {w[0].view, w[1].view})) g.output(y);
@@ -322,6 +322,10 @@ TEST(MatmulBlocks, SaysWhereATaskBeginsToRead) {
       const std::int64_t output = (written - y.begin()) % (kN[0] + kN[1]);
       const int weight = output < kN[0] ? 0 : 1;
       const std::int64_t panel = (output - (weight ? kN[0] : 0)) / 16;
+      if (rows > 1) {
+        EXPECT_EQ(step.plan.stretch, nullptr);
+        continue;
+      }
       const Stretch stretch = step.plan.stretch(args, task);
       EXPECT_EQ(stretch.input, static_cast<std::size_t>(weight) + 1);
       EXPECT_EQ(stretch.offset, panel * 16 * kK / 32 * 18);

@@ -148,7 +148,7 @@ TEST_F(ExecutorTest, StopsInTheMiddleOfAStepWhenCancelled) {
     executor.prepare(plan_of(g));
     EXPECT_EQ(executor.run({}, {.cancel = &stop}), RunStatus::kCancelled);
     EXPECT_EQ(before, 1000);
-    EXPECT_LT(during, 1000);  // a team of one takes pieces of 31 tasks
+    EXPECT_LT(during, 1000);  // a team of one takes pieces of 125 tasks
     EXPECT_EQ(after, 0);
   }
 }
