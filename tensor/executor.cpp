@@ -159,6 +159,9 @@ class Executor::Worker {
  private:
   bool cancelled() const { return options_.cancel && options_.cancel->load(std::memory_order_relaxed); }
 
+  // The first of a thread's share of a step's tasks; it ends where the next thread's begins.
+  std::int64_t share_begin(std::int64_t tasks, int owner) const { return tasks * owner / team_; }
+
   // Pieces of the stage's shared step: of this thread's share, then of the next ones'.
   void help(std::size_t index) {
     const std::size_t step = work_.stages[index].begin;
@@ -166,7 +169,7 @@ class Executor::Worker {
     work_on(step, [&](const KernelArgs& args) {
       for (int i = 0; i < team_; ++i) {
         const int owner = (thread_ + i) % team_;
-        const std::int64_t first = tasks * owner / team_, end = tasks * (owner + 1) / team_;
+        const std::int64_t first = share_begin(tasks, owner), end = share_begin(tasks, owner + 1);
         auto& taken = work_.taken[static_cast<std::size_t>(owner) * work_.stages.size() + index];
         while (!cancelled()) {
           const std::int64_t begin = first + taken.fetch_add(grain, std::memory_order_relaxed);
@@ -184,7 +187,7 @@ class Executor::Worker {
     const std::size_t step = work_.stages[index + 1].begin;
     const OpPlan& plan = steps_[step].plan;
     if (!plan.stretch || plan.tasks == 0) return;
-    const Stretch stretch = plan.stretch(work_.args[step], plan.tasks * thread_ / team_);
+    const Stretch stretch = plan.stretch(work_.args[step], share_begin(plan.tasks, thread_));
     const Place& place = steps_[step].inputs[stretch.input].place;
     if (place.kind != Place::Kind::kConstant) return;  // another thread may be writing it
     const volatile std::byte* data = place.data + stretch.offset;
