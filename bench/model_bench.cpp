@@ -154,11 +154,8 @@ class ReadShare {
   }
   // Of the tokens since the last call; 0: none counts.
   double median() {
-    std::sort(shares_.begin(), shares_.end());
-    const std::size_t n = shares_.size();
-    const double share = n == 0 ? 0 : (shares_[(n - 1) / 2] + shares_[n / 2]) / 2;
-    shares_.clear();
-    return share;
+    const std::vector<double> shares = std::exchange(shares_, {});
+    return shares.empty() ? 0 : bench::median(shares);
   }
 
  private:

@@ -3,8 +3,8 @@
 #include <algorithm>
 #include <cstdio>
 #include <functional>
-#include <iterator>
 #include <nlohmann/json.hpp>
+#include <utility>
 
 namespace tessera::bench {
 namespace {
@@ -16,9 +16,8 @@ struct Spread {
 Spread spread(const std::vector<Sample>& samples, const std::function<double(const Sample&)>& value) {
   std::vector<double> values;
   for (const Sample& sample : samples) values.push_back(value(sample));
-  std::sort(values.begin(), values.end());
-  const std::size_t n = values.size();
-  return {(values[(n - 1) / 2] + values[n / 2]) / 2, values.front(), values.back()};
+  const auto [least, most] = std::minmax_element(values.begin(), values.end());
+  return {median(values), *least, *most};
 }
 
 // A row as it is printed. Shares are of the limit, 1 being all of it.
@@ -41,10 +40,11 @@ Line line_of(const Report& report, const ReportRow& row) {
   const double flops = spread(row.samples, [](const Sample& s) { return s.cost.flops / s.seconds; }).median;
   if (row.limit == ReportRow::Limit::kMemory) {
     line.gbytes = bytes / 1e9;
-    std::vector<Sample> measured;
-    std::copy_if(row.samples.begin(), row.samples.end(), std::back_inserter(measured),
-                 [](const Sample& s) { return s.of_read > 0; });
-    if (!measured.empty()) line.of_read = spread(measured, [](const Sample& s) { return s.of_read; }).median;
+    std::vector<double> shares;
+    for (const Sample& sample : row.samples) {
+      if (sample.of_read > 0) shares.push_back(sample.of_read);
+    }
+    if (!shares.empty()) line.of_read = median(std::move(shares));
     return line;
   }
   if (row.limit == ReportRow::Limit::kCopy) {
@@ -208,6 +208,12 @@ std::string json(const Report& report) {
 }
 
 }  // namespace
+
+double median(std::vector<double> values) {
+  std::sort(values.begin(), values.end());
+  const std::size_t n = values.size();
+  return (values[(n - 1) / 2] + values[n / 2]) / 2;
+}
 
 std::optional<ReportFormat> report_format_from_name(std::string_view name) {
   if (name == "md") return ReportFormat::kMarkdown;

@@ -41,6 +41,8 @@ struct Report {
   std::vector<ReportRow> rows;
 };
 
+double median(std::vector<double> values);  // of at least one
+
 enum class ReportFormat { kMarkdown, kCsv, kJson };
 std::optional<ReportFormat> report_format_from_name(std::string_view name);  // md, csv, json
 
