@@ -32,8 +32,9 @@ void roof_bf16_x86_avx512bf16(std::int64_t rounds) noexcept;
 void roof_bf16_x86_amx(std::int64_t rounds) noexcept;
 void roof_int8_x86_amx(std::int64_t rounds) noexcept;
 
-// Read every byte once, in order. data is aligned to 64 bytes, bytes a multiple of 256.
-void roof_read_x86_avx2(const std::byte* data, std::size_t bytes) noexcept;
-void roof_read_x86_avx512(const std::byte* data, std::size_t bytes) noexcept;
+// Read every byte once, in order; data is aligned to 64 bytes, bytes a multiple of 256. Lines are asked for
+// `ahead` bytes before they are loaded; 0: not at all.
+void roof_read_x86_avx2(const std::byte* data, std::size_t bytes, std::size_t ahead) noexcept;
+void roof_read_x86_avx512(const std::byte* data, std::size_t bytes, std::size_t ahead) noexcept;
 
 }  // namespace tessera::bench

@@ -46,7 +46,8 @@ class ReadMeter {
  private:
   Buffer buffer_;
   int threads_;
-  void (*read_)(const std::byte* data, std::size_t bytes) noexcept;
+  std::size_t ahead_ = 0;
+  void (*read_)(const std::byte* data, std::size_t bytes, std::size_t ahead) noexcept;
 };
 
 // (what, amount with unit) for each limit there is, for people.

@@ -22,9 +22,13 @@ void roof_f32_x86_avx2(std::int64_t rounds) noexcept {
   for (__m256& sum : sums) __asm__ volatile("" : : "x"(sum));
 }
 
-void roof_read_x86_avx2(const std::byte* data, std::size_t bytes) noexcept {
+void roof_read_x86_avx2(const std::byte* data, std::size_t bytes, std::size_t ahead) noexcept {
   __m256i sums[4] = {};
   for (std::size_t at = 0; at < bytes; at += 128) {
+    if (ahead > 0) {
+      __builtin_prefetch(data + at + ahead);
+      __builtin_prefetch(data + at + ahead + 64);
+    }
 #pragma GCC unroll 4
     for (std::size_t j = 0; j < 4; ++j) {
       const auto* from = reinterpret_cast<const __m256i*>(data + at + 32 * j);

@@ -22,11 +22,12 @@ void roof_f32_x86_avx512(std::int64_t rounds) noexcept {
   for (__m512& sum : sums) __asm__ volatile("" : : "v"(sum));
 }
 
-void roof_read_x86_avx512(const std::byte* data, std::size_t bytes) noexcept {
+void roof_read_x86_avx512(const std::byte* data, std::size_t bytes, std::size_t ahead) noexcept {
   __m512i sums[4] = {};
   for (std::size_t at = 0; at < bytes; at += 256) {
 #pragma GCC unroll 4
     for (std::size_t j = 0; j < 4; ++j) {
+      if (ahead > 0) __builtin_prefetch(data + at + ahead + 64 * j);
       sums[j] = _mm512_or_si512(sums[j], _mm512_load_si512(data + at + 64 * j));
     }
   }
