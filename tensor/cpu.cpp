@@ -71,6 +71,15 @@ std::uint32_t detect_levels() {
   return levels;
 }
 
+// AMD64 Architecture Programmer's Manual volume 3, CPUID 0 and 1: "AuthenticAMD" in ebx, edx, ecx; a family
+// of 15 goes on in bits 20 to 27. Zen 5 is family 26.
+std::int64_t measured_bytes_ahead() {
+  const CpuidResult vendor = cpuid(0, 0), basic = cpuid(1, 0);
+  if (vendor.ebx != 0x68747541 || vendor.edx != 0x69746e65 || vendor.ecx != 0x444d4163) return 0;
+  const std::uint32_t base = basic.eax >> 8 & 15, extended = basic.eax >> 20 & 255;
+  return base == 15 && base + extended >= 26 ? 8192 : 0;
+}
+
 std::string read_brand() {
   std::string brand;
   if (cpuid(0x80000000u, 0).eax < 0x80000004u) return brand;
@@ -88,6 +97,7 @@ std::string read_brand() {
 #else
 
 std::uint32_t detect_levels() { return bit(IsaLevel::kScalar); }
+std::int64_t measured_bytes_ahead() { return 0; }
 std::string read_brand() { return ""; }
 
 #endif
@@ -108,6 +118,7 @@ std::optional<IsaLevel> isa_level_from_name(std::string_view name) {
 Cpu Cpu::detect() {
   Cpu cpu;
   cpu.levels_ = detect_levels();
+  cpu.bytes_ahead_ = measured_bytes_ahead();
   cpu.brand_ = read_brand();
   return cpu;
 }
@@ -134,6 +145,12 @@ Cpu Cpu::limited_to(IsaLevel highest) const {
   }
   Cpu cpu = *this;
   cpu.levels_ &= (bit(highest) << 1) - 1;
+  return cpu;
+}
+
+Cpu Cpu::asking_ahead(std::int64_t bytes) const {
+  Cpu cpu = *this;
+  cpu.bytes_ahead_ = bytes;
   return cpu;
 }
 

@@ -40,10 +40,17 @@ class TESSERA_API Cpu {
   bool has(IsaLevel level) const { return levels_ >> static_cast<int>(level) & 1; }
   IsaLevel best() const;
   const std::string& brand() const { return brand_; }
+  // How far ahead of its loads a kernel asks for what it streams from memory, in bytes; 0: not at all, for
+  // the processor reads ahead faster by itself. Measured on Zen 4 (0) and Zen 5 (bench/RESULTS.md); 0
+  // elsewhere.
+  std::int64_t bytes_ahead() const { return bytes_ahead_; }
+  // This CPU with another such distance, to measure it; results stay the same bits.
+  Cpu asking_ahead(std::int64_t bytes) const;
   friend bool operator==(const Cpu& a, const Cpu& b) { return a.levels_ == b.levels_; }
 
  private:
   std::uint32_t levels_ = 1;  // bit i: level i of isa_levels.inc
+  std::int64_t bytes_ahead_ = 0;
   std::string brand_;
 };
 

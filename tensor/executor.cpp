@@ -117,6 +117,7 @@ void Executor::prepare(std::shared_ptr<const Plan> plan) {
     args.inputs = work->inputs.data() + work->inputs.size();
     args.params = step.params.data();
     args.chosen = step.plan.chosen;
+    args.bytes_ahead = step.plan.bytes_ahead;
     for (const PlacedTensor& input : step.inputs) place(input, work->inputs.emplace_back());
     place(step.output, args.output);
   }

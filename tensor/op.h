@@ -17,6 +17,7 @@ struct KernelArgs {
   TensorView output;
   const void* params = nullptr;    // the op's params struct
   const void* chosen = nullptr;    // OpPlan::chosen
+  std::int64_t bytes_ahead = 0;    // OpPlan::bytes_ahead
   std::byte* workspace = nullptr;  // OpPlan::workspace_bytes for this thread alone, aligned to kAlignment
 
   template <typename Params>
@@ -53,6 +54,7 @@ struct OpPlan {
   StretchFn stretch = nullptr;   // for threads that read ahead while they wait; nullptr: they do not
   const char* kernel = "";       // the name under which the plan prints it
   const void* chosen = nullptr;  // a constant that `run` needs beside the params: what calls a second kernel
+  std::int64_t bytes_ahead = 0;  // that `run` asks for of what it streams from memory (Cpu::bytes_ahead)
   std::int64_t tasks = 1;        // independent parts
   std::size_t workspace_bytes = 0;  // for each thread
   // Bit i set: the output may take over the memory of input i. The planner does so when nothing reads that

@@ -18,6 +18,7 @@ struct PanelRows {
   const std::uint8_t* w;  // the panel
   std::int64_t blocks;    // of k
   float* sums;            // [rows][kPanelColumns]
+  std::int64_t ahead;     // MatmulTile::bytes_ahead
 };
 
 // Adds the products with code vectors kIndex .. kEnd - 1.
@@ -88,7 +89,12 @@ template <BlockFormat kFormat, int kRows>
       scales[s].load(block, s);
       w[s] = block + kFormat.panel_codes() + s * kStripBytes;
     }
+    constexpr int kShare = kFormat.panel_bytes() / kFormat.groups();
     for (int g = 0; g < kFormat.groups(); ++g) {
+      // Loads of whole codes come fast enough for any processor to see the stream.
+      if (kFormat.low_bits < 8 && p.ahead > 0) {
+        for (int at = 0; at < kShare; at += 64) __builtin_prefetch(block + p.ahead + g * kShare + at);
+      }
       add_part<kFormat, 0>(w, x, scales, g, y);
       if constexpr (Scales::kParts == 2) add_part<kFormat, 1>(w, x, scales, g, y);
       for (int r = 0; r < kRows; ++r) {
@@ -123,8 +129,8 @@ void matmul_blocks(const tessera::ops::MatmulTile& t) {
   alignas(64) float sums[kFewRows * kColumns];
   const auto* panel = static_cast<const std::uint8_t*>(t.w);
   for (std::int64_t column = 0; column < t.columns; column += kColumns, panel += t.w_stride) {
-    multiply_rows<kFormat>(
-        {static_cast<const ActivationGroup*>(t.x), t.x_stride, t.rows, panel, t.k / kFormat.elems, sums});
+    multiply_rows<kFormat>({static_cast<const ActivationGroup*>(t.x), t.x_stride, t.rows, panel,
+                            t.k / kFormat.elems, sums, t.bytes_ahead});
     for (std::int64_t m = 0; m < t.rows; ++m) store_sums(t, m, column, sums + m * kColumns, kColumns);
   }
 }

@@ -47,6 +47,7 @@ struct MatmulTile {
   std::int64_t w_stride;            // bytes from one row of the weight, or one panel, to the next
   std::int64_t rows, columns, k;
   MatmulThen then = MatmulThen::kNothing;  // always, where the kernel does not finish (MatmulTiling)
+  std::int64_t bytes_ahead = 0;            // of weights that few rows read (Cpu::bytes_ahead)
 };
 
 struct MatmulExtents {

@@ -167,7 +167,8 @@ void run(const KernelArgs& args, std::int64_t begin, std::int64_t end) noexcept 
                       .rows = std::min(tiles.rows, rows - row),
                       .columns = std::min(tiles.columns, n - column),
                       .k = k,
-                      .then = tiling.finishes ? params.then : MatmulThen::kNothing};
+                      .then = tiling.finishes ? params.then : MatmulThen::kNothing,
+                      .bytes_ahead = args.bytes_ahead};
       kernel(tile);
       if (tile.then == params.then) continue;
       tile.then = params.then;
@@ -218,7 +219,11 @@ OpPlan plan(const OpArgs& args, const Cpu& cpu) {
   });
   const auto gelu = std::find_if(std::begin(kGelus), std::end(kGelus),
                                  [&](const GeluRow& row) { return cpu.has(row.level); });
-  OpPlan plan{.run = kernel.run, .kernel = kernel.name, .chosen = &*gelu, .tasks = 0};
+  OpPlan plan{.run = kernel.run,
+              .kernel = kernel.name,
+              .chosen = &*gelu,
+              .bytes_ahead = cpu.bytes_ahead(),
+              .tasks = 0};
   // More rows need the caches for themselves (bench/RESULTS.md).
   if (product.rows == 1) plan.stretch = kernel.stretch;
   for (const TensorDesc& w : weights) {

@@ -189,6 +189,21 @@ TEST(MatmulBlocks, GivesTheSameBitsOnAllVectorLevels) {
   }
 }
 
+TEST(MatmulBlocks, AskingAheadDoesNotChangeBits) {
+  for (const DType dtype : kBlockDTypes) {
+    const BlockWeight w = BlockWeight::encoded(dtype, random_floats(50 * 1024, 1), 50, 1024);
+    const ops::PackedWeight packed = ops::pack_weight(w.view(), 1);
+    for (const std::int64_t rows : {1, 5}) {
+      const auto x = random_floats(rows * 1024, 2), bias = random_floats(50, 3);
+      for (const Cpu& cpu : cpus()) {
+        const auto plain = multiply(x, packed.view, bias, cpu.asking_ahead(0));
+        EXPECT_TRUE(same_bits(multiply(x, packed.view, bias, cpu.asking_ahead(8192)), plain))
+            << label(cpu, dtype) << ", rows " << rows;
+      }
+    }
+  }
+}
+
 TEST(MatmulBlocks, GivesAColumnTheSameBitsAmongAnyOthers) {
   for (const DType dtype : kBlockDTypes) {
     constexpr std::int64_t kN = 139, kK = 256;

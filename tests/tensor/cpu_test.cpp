@@ -3,6 +3,8 @@
 #include <gtest/gtest.h>
 
 #include <cstdlib>
+#include <fstream>
+#include <string>
 
 #include "tensor/error.h"
 
@@ -43,6 +45,21 @@ TEST(Cpu, LevelsAreNested) {
     weaker = cpu.has(row.level);
   }
   EXPECT_TRUE(cpu.has(cpu.best()));
+}
+
+TEST(Cpu, AsksAheadOnZen5) {
+  std::ifstream file("/proc/cpuinfo");
+  std::string line;
+  bool amd = false;
+  int family = 0;
+  while (std::getline(file, line)) {
+    if (line.rfind("vendor_id", 0) == 0) amd = line.find("AuthenticAMD") != std::string::npos;
+    if (line.rfind("cpu family", 0) == 0) family = std::stoi(line.substr(line.find(':') + 1));
+  }
+  const Cpu cpu = Cpu::detect();
+  EXPECT_EQ(cpu.bytes_ahead(), amd && family >= 26 ? 8192 : 0) << cpu.brand() << ", family " << family;
+  EXPECT_EQ(cpu.asking_ahead(64).bytes_ahead(), 64);
+  EXPECT_EQ(cpu.asking_ahead(64).limited_to(IsaLevel::kScalar).bytes_ahead(), 64);
 }
 
 TEST(Cpu, LimitHidesTheLevelsAbove) {
