@@ -180,6 +180,7 @@ void run_decode(const KernelArgs& args, std::int64_t begin, std::int64_t end) no
   run.scale = args.get<CausalParams>().scale;
   run.partial_stride = decoded_dwords(k.shape[0], run.dim);
   run.workspace = reinterpret_cast<float*>(args.workspace);
+  run.bytes_ahead = args.bytes_ahead;
   const std::int64_t run_blocks =
       std::clamp<std::int64_t>(blocks * groups / kWantedRuns, 1, kDecodeRunKeys / kDecodeKeys);
   const std::int64_t runs = (blocks + run_blocks - 1) / run_blocks, last = runs * groups * end / tasks;
@@ -268,6 +269,7 @@ OpPlan plan_decode(const OpArgs& args, const Cpu& cpu) {
   const AttentionRow& row = best_row(cpu, k.dtype, &Runs::decode);
   return {.run = row.runs.decode,
           .kernel = row.name,
+          .bytes_ahead = cpu.bytes_ahead(),
           .tasks = decode_blocks(k.shape[0]) * k.shape[1],
           .workspace_bytes = static_cast<std::size_t>(decode_workspace_floats(k.shape[2])) * sizeof(float)};
 }

@@ -39,7 +39,7 @@ struct DecodeSpace {
 struct DecodeBlock {
   const std::byte *k, *v;
   float *scores, *y;  // of its first head; y is a partial result
-  std::int64_t k_stride, v_stride, y_stride, keys, dim;
+  std::int64_t k_stride, v_stride, y_stride, keys, dim, bytes_ahead;
 };
 
 template <int kHeads>
@@ -135,7 +135,7 @@ struct FloatProducts {
   static void score(const DecodeRun& run, const DecodeSpace& w, std::int64_t first) {
     constexpr int kTile = kTileKeys<kHeads>;
     touch_rows(run.k + first * run.k_stride, smaller(kTile, run.keys - first), run.k_stride,
-               Units::row_bytes(run.dim));
+               Units::row_bytes(run.dim), run.bytes_ahead);
     const std::byte* rows[kTile];
 #pragma GCC unroll 16
     for (int j = 0; j < kTile; ++j) rows[j] = run.k + smaller(first + j, run.keys - 1) * run.k_stride;
@@ -189,7 +189,7 @@ struct FloatProducts {
     for (std::int64_t s = first; s < last; s += kKeys) {
       if (i == 0) {
         touch_rows(block.v + s * block.v_stride, smaller(kKeys, last - s), block.v_stride,
-                   Units::row_bytes(block.dim));
+                   Units::row_bytes(block.dim), block.bytes_ahead);
       }
       Operand value[kVectors];
 #pragma GCC unroll 8
@@ -225,7 +225,8 @@ inline void decode_heads(const DecodeRun& run, std::int64_t head) {
                        .v_stride = run.v_stride,
                        .y_stride = run.partial_stride,
                        .keys = smaller(kDecodeKeys, run.keys - first),
-                       .dim = run.dim};
+                       .dim = run.dim,
+                       .bytes_ahead = run.bytes_ahead};
   };
   constexpr int kTileKeys = Way::template kTileKeys<kHeads>;
   for (std::int64_t phase = 0; phase < run.keys; phase += Way::kPhaseKeys) {

@@ -63,6 +63,17 @@ TEST(AttentionDecode, ThreadsDoNotChangeBits) {
 }
 
 // Whatever heads share the keys, and however many rows the cache has room for.
+TEST(AttentionDecode, AskingAheadDoesNotChangeBits) {
+  const AttentionCase x(1, 8, 2, 128, 600);
+  for (const DType type : kCacheTypes) {
+    for (const Cpu& cpu : cpus()) {
+      SCOPED_TRACE(place(cpu, x, 500, type));
+      const auto plain = run_causal(x, 500, type, cpu.asking_ahead(0));
+      EXPECT_TRUE(same_bits(run_causal(x, 500, type, cpu.asking_ahead(8192)), plain));
+    }
+  }
+}
+
 TEST(AttentionDecode, NeighboursAndRoomDoNotChangeBits) {
   const AttentionCase wide(1, 7, 1, 96, 700);
   for (const DType type : kCacheTypes) {
