@@ -12,33 +12,37 @@ inline std::int64_t even_part(std::int64_t n, std::int64_t most) {
   return (n + parts - 1) / parts;
 }
 
+// Calls `line` for each cache line of rows that are used next.
+template <typename Line>
+inline void for_each_line(const std::byte* first, std::int64_t count, std::int64_t stride, std::int64_t bytes,
+                          Line line) {
+  if (stride == bytes) {
+    bytes *= count;
+    count = 1;
+  }
+  for (std::int64_t s = 0; s < count; ++s) {
+    for (std::int64_t at = 0; at < bytes; at += 64) line(first + s * stride + at);
+  }
+}
+
 // Into the second cache, without waiting. Each line occupies one of few miss buffers for as long as memory
 // takes, and the processor does not read ahead: half of a core's bandwidth at best.
 inline void prefetch_rows(const std::byte* first, std::int64_t count, std::int64_t stride,
                           std::int64_t bytes) {
-  for (std::int64_t s = 0; s < count; ++s) {
-    for (std::int64_t at = 0; at < bytes; at += 64) __builtin_prefetch(first + s * stride + at, 0, 2);
-  }
+  for_each_line(first, count, stride, bytes, [](const std::byte* line) { __builtin_prefetch(line, 0, 2); });
 }
 
 // Loads from each line. The processor reads ahead of loads in the order of memory, at full bandwidth; one
 // that does not (Cpu::bytes_ahead) is asked for lines `ahead` bytes later instead, into the first cache.
 inline void touch_rows(const std::byte* first, std::int64_t count, std::int64_t stride, std::int64_t bytes,
                        std::int64_t ahead) {
-  if (stride == bytes) {
-    bytes *= count;
-    count = 1;
-  }
-  for (std::int64_t s = 0; s < count; ++s) {
-    for (std::int64_t at = 0; at < bytes; at += 64) {
-      const std::byte* line = first + s * stride + at;
-      if (ahead > 0) {
-        __builtin_prefetch(line + ahead);
-      } else {
-        static_cast<void>(*static_cast<const volatile std::byte*>(line));
-      }
+  for_each_line(first, count, stride, bytes, [ahead](const std::byte* line) {
+    if (ahead > 0) {
+      __builtin_prefetch(line + ahead);
+    } else {
+      static_cast<void>(*static_cast<const volatile std::byte*>(line));
     }
-  }
+  });
 }
 
 inline F32 load_part(const float* p, std::int64_t n) {
