@@ -244,6 +244,20 @@ struct SlabSource {
   }
 };
 
+// To the second-level cache, while part i of n of the depth before them is multiplied: the inputs of the
+// groups that begin with `first`, which rearrange_rows reads next.
+inline void prefetch_inputs(const tessera::ops::MatmulTile& t, std::int64_t first, std::int64_t i,
+                            std::int64_t n) {
+  constexpr std::int64_t kLine = 64, kMostGroups = tessera::ops::kSlabDepth / tessera::ops::kGroupElements;
+  const std::int64_t left = t.k / tessera::ops::kGroupElements - first;
+  const std::int64_t bytes = (left < kMostGroups ? left : kMostGroups) * sizeof(ActivationGroup);
+  const std::int64_t row_lines = (bytes + kLine - 1) / kLine, lines = t.rows * row_lines;
+  for (std::int64_t line = i * lines / n; line < (i + 1) * lines / n; ++line) {
+    const ActivationGroup* row = static_cast<const ActivationGroup*>(t.x) + line / row_lines * t.x_stride;
+    __builtin_prefetch(reinterpret_cast<const std::uint8_t*>(row + first) + line % row_lines * kLine, 0, 2);
+  }
+}
+
 // All rows of the tile, over the depth that the slab holds.
 template <BlockFormat kFormat>
 void multiply_slab(const tessera::ops::MatmulTile& t, const Slab<kFormat>& slab,
@@ -251,10 +265,14 @@ void multiply_slab(const tessera::ops::MatmulTile& t, const Slab<kFormat>& slab,
   using S = Slab<kFormat>;
   const int parts = static_cast<int>(source.blocks) * kFormat.groups() * S::kPartsOfGroup;
   const std::int64_t row_blocks = (t.rows + kBlockRows - 1) / kBlockRows;
+  const std::int64_t slabs = (t.columns + tessera::ops::kSlabColumns - 1) / tessera::ops::kSlabColumns;
+  const std::int64_t slab_index = source.column / tessera::ops::kSlabColumns;
   const std::int32_t* inputs = slab.inputs;
   float* sums = slab.sums_of(t, source.column);
   for (std::int64_t row = 0; row < row_blocks; ++row, inputs += parts * S::kInputs) {
     next.prefetch(t, row, row_blocks);
+    prefetch_inputs(t, (source.first + source.blocks) * kFormat.groups(), slab_index * row_blocks + row,
+                    slabs * row_blocks);
     for (int i = 0; i < kSlabBlocks; ++i, sums += kBlockRows * kBlockColumns) {
       const int part = i * S::kMaxParts, vector = part * kBlockColumns;
       multiply_slab_block<kFormat>(
