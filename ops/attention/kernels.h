@@ -87,8 +87,8 @@ struct DecodeRun {
   std::int64_t heads, keys, dim;    // keys from 1 to kDecodeRunKeys
   float scale;
   float* partial;  // of head h and block b at h * partial_stride + b * decode_partial_floats(dim)
-  std::int64_t partial_stride;  // in elements
-  float* workspace;             // decode_workspace_floats(dim), aligned to 64 bytes
+  std::int64_t partial_stride;   // in elements
+  float* workspace;              // decode_workspace_floats(dim), aligned to 64 bytes
   std::int64_t bytes_ahead = 0;  // of keys and values (Cpu::bytes_ahead)
 };
 
