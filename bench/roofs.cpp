@@ -70,11 +70,6 @@ Buffer uncached_buffer(int threads) {
   return buffer;
 }
 
-// Reading with lines asked for so far ahead is faster on some processors, slower on others
-// (bench/RESULTS.md): the faster way in most of so many turns is the limit.
-constexpr std::size_t kBytesAhead = 8192;
-constexpr int kTurns = 5;
-
 double measure_copy(int threads) {
   const Buffer from = uncached_buffer(threads), to = uncached_buffer(threads);
   const double seconds = shortest_pass([&] {
@@ -83,6 +78,11 @@ double measure_copy(int threads) {
   });
   return static_cast<double>(from.size()) / seconds;
 }
+
+// Reading with lines asked for so far ahead is faster on some processors, slower on others
+// (bench/RESULTS.md): the faster way in most of so many turns is the limit.
+constexpr std::size_t kBytesAhead = 8192;
+constexpr int kTurns = 5;
 
 double measure_read(const Cpu& cpu, int threads) {
   const ReadMeter meter(cpu, threads);

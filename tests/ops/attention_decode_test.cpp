@@ -62,7 +62,6 @@ TEST(AttentionDecode, ThreadsDoNotChangeBits) {
   }
 }
 
-// Whatever heads share the keys, and however many rows the cache has room for.
 TEST(AttentionDecode, AskingAheadDoesNotChangeBits) {
   const AttentionCase x(1, 8, 2, 128, 600);
   for (const DType type : kCacheTypes) {
@@ -74,6 +73,7 @@ TEST(AttentionDecode, AskingAheadDoesNotChangeBits) {
   }
 }
 
+// Whatever heads share the keys, and however many rows the cache has room for.
 TEST(AttentionDecode, NeighboursAndRoomDoNotChangeBits) {
   const AttentionCase wide(1, 7, 1, 96, 700);
   for (const DType type : kCacheTypes) {
