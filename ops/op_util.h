@@ -23,15 +23,6 @@ inline double bytes_per_element(DType dtype) {
   return static_cast<double>(type.block_bytes) / type.block_elems;
 }
 
-// What append_rows writes and causal_attention reads.
-inline constexpr const char* kCacheTypes =
-    "f32, f16, bf16 or q8_0 [C, G, d], for q8_0 with d a multiple of 32";
-inline bool is_cache(const TensorDesc& x) {
-  const bool known =
-      x.dtype == DType::kF32 || x.dtype == DType::kF16 || x.dtype == DType::kBF16 || x.dtype == DType::kQ8_0;
-  return known && x.layout == 0 && x.shape.rank() == 3 && x.shape[2] % info(x.dtype).block_elems == 0;
-}
-
 // Rows [begin, end) of a value, in index order, as runs of rows that lie a constant stride apart.
 class RowRuns {
  public:

@@ -39,10 +39,17 @@ TESSERA_API Tensor embedding(Graph& g, const Operand& table, const Operand& ids)
 TESSERA_API Tensor scatter_rows(Graph& g, const Operand& x, const Operand& rows, const Operand& index);
 // y = x, then y[index[i]] += rows[i], as above.
 TESSERA_API Tensor scatter_add_rows(Graph& g, const Operand& x, const Operand& rows, const Operand& index);
-// Writes rows [T, G, d] into cache [C, G, d] at rows past[0] .. past[0] + T - 1 and returns the cache. It is
-// f32, f16, bf16 or, where 32 divides d, q8_0. past: i32 [1], read at run time; rows that would fall outside
-// the cache are not written. A q8_0 block (32 elements) with a NaN or Inf in it gets a scale of NaN, so that
-// all of it reads as NaN.
+// Where a cache of that shape [C, G, d] has its elements: f32, f16, bf16 or, where 32 divides d, q8_0, the
+// rows of each head together, as attention reads them fastest. q8_0 has layouts of its own, one for keys and
+// one for values (ops/cache_tiles.h), in which alone the ops below take it; of the other types they take any
+// with contiguous vectors of d. Throws Error{kUsage} for anything else.
+enum class CachePart : std::uint8_t { kKeys, kValues };
+TESSERA_API TensorDesc cache_desc(DType dtype, CachePart part, const Shape& shape);
+// Of the memory that such a cache needs, for q8_0 at any alignment of 2 bytes, best of 64.
+TESSERA_API std::size_t cache_bytes(const TensorDesc& cache);
+// Writes rows [T, G, d] into cache [C, G, d] at rows past[0] .. past[0] + T - 1 and returns the cache. past:
+// i32 [1], read at run time; rows that would fall outside the cache are not written. A q8_0 block (32
+// elements) with a NaN or Inf in it gets a scale of NaN, so that all of it reads as NaN.
 TESSERA_API Tensor append_rows(Graph& g, const Operand& cache, const Operand& rows, const Operand& past);
 
 // ---- elementwise ----
@@ -184,11 +191,10 @@ TESSERA_API Tensor interpolate_positions(Graph& g, const Operand& table, const G
 // never stored whole: keys pass in fixed blocks with a running maximum and sum, so a row of y does not depend
 // on the other rows computed with it. d is at most 256.
 
-// Over a cache: q [T, H, d], k and v [C, G, d] (f32, f16, bf16 or q8_0, as append_rows writes them), past
-// i32 [1] -> [T, H, d]. Row t attends to cache rows 0 .. past[0] + t. One row alone is rounded otherwise than
-// beside others: its keys are cut into blocks that threads share. With a narrower cache than f32 kernels may
-// round operands to bf16, those of one row over bf16 only; over q8_0 that row's query to 14 bits and weights
-// to 15. It is fastest where the rows of each head of k and v follow each other in memory.
+// Over a cache: q [T, H, d], k and v [C, G, d], caches as append_rows writes them, past i32 [1] -> [T, H, d].
+// Row t attends to cache rows 0 .. past[0] + t. One row alone is rounded otherwise than beside others: its
+// keys are cut into blocks that threads share. With a narrower cache than f32 kernels may round operands to
+// bf16, those of one row over bf16 only; over q8_0 that row's query to 14 bits and weights to 15.
 TESSERA_API Tensor causal_attention(Graph& g, const Operand& q, const Operand& k, const Operand& v,
                                     const Operand& past, float scale);
 // Inside segments of `segment` consecutive rows: q, k, v [P, H, d], P a multiple of segment -> [P, H, d].

@@ -1,18 +1,9 @@
 #include <cmath>
-#include <utility>
 
 #include "bench/ops/op_bench.h"
 
 namespace tessera::bench {
 namespace {
-
-// [rows, heads, dim], the rows of each head together, as sessions keep them.
-TensorView cache_of(Operands& o, DType dtype, const Shape& shape) {
-  TensorView view = o.normal(dtype, {shape[1], shape[0], shape[2]});
-  view.shape = shape;
-  std::swap(view.strides[0], view.strides[1]);
-  return view;
-}
 
 // 32 query heads on 8 key/value heads of 128, as in the 4B and 8B text models.
 OpRow causal(DType cache, std::int64_t rows, std::int64_t past) {
@@ -20,8 +11,8 @@ OpRow causal(DType cache, std::int64_t rows, std::int64_t past) {
   row.build = [=](Graph& g, Operands& o) {
     constexpr std::int64_t kHeads = 32, kKvHeads = 8, kDim = 128;
     const TensorView q = o.normal(DType::kF32, {rows, kHeads, kDim});
-    const TensorView k = cache_of(o, cache, {past + rows, kKvHeads, kDim});
-    const TensorView v = cache_of(o, cache, {past + rows, kKvHeads, kDim});
+    const TensorView k = o.cache(cache, ops::CachePart::kKeys, {past + rows, kKvHeads, kDim});
+    const TensorView v = o.cache(cache, ops::CachePart::kValues, {past + rows, kKvHeads, kDim});
     return ops::causal_attention(g, q, k, v, o.number(static_cast<std::int32_t>(past)),
                                  1 / std::sqrt(static_cast<float>(kDim)));
   };

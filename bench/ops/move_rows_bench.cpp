@@ -29,7 +29,7 @@ void add_move_rows(const Setup& setup) {
   for (const DType dtype : {DType::kBF16, DType::kF16, DType::kQ8_0, DType::kF32}) {
     add_row(setup, {.name = "append_rows/" + std::string(info(dtype).name) + "/512x8x128",
                     .build = [=](Graph& g, Operands& o) {
-                      const TensorView cache = o.normal(dtype, {4096, 8, 128});
+                      const TensorView cache = o.cache(dtype, ops::CachePart::kKeys, {4096, 8, 128});
                       const TensorView rows = o.normal(DType::kF32, {512, 8, 128});
                       return ops::append_rows(g, cache, rows, o.number(1024));
                     }});

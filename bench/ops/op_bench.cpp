@@ -127,6 +127,25 @@ TensorView Operands::weight(DType dtype, std::int64_t n, std::int64_t k) {
   return packed.view;
 }
 
+TensorView Operands::cache(DType dtype, ops::CachePart part, const Shape& shape) {
+  const TensorDesc desc = ops::cache_desc(dtype, part, shape);
+  const std::size_t size = ops::cache_bytes(desc);
+  bytes_ += size;
+  if (memory_ == Memory::kNone) return {desc, const_cast<std::byte*>(kNowhere)};
+  buffers_.push_back(Buffer::allocate(size, Pages::kHuge));
+  const TensorView view(desc, buffers_.back().data());
+  std::vector<float> values(static_cast<std::size_t>(shape.elements()));
+  const TensorView rows(DType::kF32, shape, values.data());
+  random_[0].normal(rows, 1);
+  const std::int32_t past = 0;
+  Graph graph;
+  graph.output(ops::append_rows(graph, view, rows, TensorView(DType::kI32, {1}, &past)));
+  Executor executor(1);
+  executor.prepare(std::make_shared<const Plan>(Plan::make(graph, Cpu::from_environment())));
+  executor.run({});
+  return view;
+}
+
 TensorView Operands::indices(const Shape& shape, std::int32_t limit, std::int32_t step) {
   const TensorView view = place(DType::kI32, shape);
   if (memory_ == Memory::kNone) return view;

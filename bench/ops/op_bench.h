@@ -33,6 +33,8 @@ class Operands {
   TensorView normal(DType dtype, const Shape& shape);
   // [n, k], laid out as models load it.
   TensorView weight(DType dtype, std::int64_t n, std::int64_t k);
+  // [C, G, d], all rows filled.
+  TensorView cache(DType dtype, ops::CachePart part, const Shape& shape);
   // i32, i-th element i * step % limit.
   TensorView indices(const Shape& shape, std::int32_t limit, std::int32_t step = 1);
   // u8, i-th sample i * 37 % 251.

@@ -11,6 +11,7 @@
 #include "models/qwen3vl/text.h"
 #include "models/qwen3vl/vision.h"
 #include "models/qwen3vl/weights.h"
+#include "ops/ops.h"
 #include "tensor/error.h"
 
 namespace tessera::qwen3vl {
@@ -48,12 +49,9 @@ bool usable(std::span<const float> logits) {
   return any;
 }
 
-// [C, G, d], the rows of each head together: attention reads them as one stream.
-TensorDesc cache_of_heads(DType dtype, std::int64_t rows, std::int64_t heads, std::int64_t dim) {
-  TensorDesc desc = TensorDesc::dense(dtype, {heads, rows, dim});
-  desc.shape = {rows, heads, dim};
-  std::swap(desc.strides[0], desc.strides[1]);
-  return desc;
+// Of one layer.
+TensorDesc layer_cache(const TextConfig& config, std::int64_t context, DType dtype, ops::CachePart part) {
+  return ops::cache_desc(dtype, part, {context, config.num_key_value_heads, config.head_dim});
 }
 
 }  // namespace
@@ -103,9 +101,11 @@ std::size_t cache_bytes(const TextConfig& config, std::int64_t context, DType dt
     refuse(type + " does not fit this model (got head_dim " + std::to_string(config.head_dim) +
            ", expected a multiple of " + std::to_string(info(dtype).block_elems) + ")");
   }
-  const Shape layer{2, context, config.num_key_value_heads, config.head_dim};
-  return static_cast<std::size_t>(dense_bytes(dtype, layer)) *
-         static_cast<std::size_t>(config.num_hidden_layers);
+  std::size_t bytes = 0;
+  for (const ops::CachePart part : {ops::CachePart::kKeys, ops::CachePart::kValues}) {
+    bytes += ops::cache_bytes(layer_cache(config, context, dtype, part));
+  }
+  return bytes * static_cast<std::size_t>(config.num_hidden_layers);
 }
 
 Session::Session(std::shared_ptr<const Model> model, const SessionOptions& options)
@@ -127,11 +127,15 @@ Session::Session(std::shared_ptr<const Model> model, const SessionOptions& optio
   options_.chunk = std::min(options.chunk, options.context);  // more would only overflow sums
   const DType dtype = options.cache_dtype.value_or(default_cache_dtype(options.cpu));
   cache_->memory = Buffer::allocate(cache_bytes(c, options.context, dtype), Pages::kHuge);
-  const TensorDesc desc = cache_of_heads(dtype, options.context, c.num_key_value_heads, c.head_dim);
-  const std::int64_t bytes = dense_bytes(desc.dtype, desc.shape);
   std::byte* at = cache_->memory.data();
-  for (std::int64_t i = 0; i < c.num_hidden_layers; ++i, at += 2 * bytes) {
-    cache_->layers.push_back({{desc, at}, {desc, at + bytes}});
+  const auto place = [&](ops::CachePart part) {
+    const TensorView view(layer_cache(c, options.context, dtype, part), at);
+    at += ops::cache_bytes(view);
+    return view;
+  };
+  for (std::int64_t i = 0; i < c.num_hidden_layers; ++i) {
+    const TensorView keys = place(ops::CachePart::kKeys);
+    cache_->layers.push_back({keys, place(ops::CachePart::kValues)});
   }
 }
 

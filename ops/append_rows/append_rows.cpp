@@ -1,14 +1,20 @@
+#include <cstring>
+
 #include "ops/append_rows/kernels.h"
+#include "ops/cache.h"
+#include "ops/cache_tiles.h"
 #include "ops/kernel_row.h"
 #include "ops/op_util.h"
-#include "ops/ops.h"
+#include "quant/q8_0.h"
 
 namespace tessera::ops {
 namespace {
 
 TensorDesc infer(const OpArgs& args) {
   const TensorDesc &cache = args.inputs[0], &rows = args.inputs[1], &past = args.inputs[2];
-  if (!is_cache(cache)) reject("cache is " + describe(cache) + ", expected " + kCacheTypes);
+  if (!is_cache(cache, CachePart::kKeys) && !is_cache(cache, CachePart::kValues)) {
+    reject("cache is " + describe(cache) + ", expected " + kCacheTypes);
+  }
   if (rows.dtype != DType::kF32 || rows.shape.rank() != 3 || rows.shape[1] != cache.shape[1] ||
       rows.shape[2] != cache.shape[2]) {
     reject("rows is " + describe(rows) + ", cache is " + describe(cache));
@@ -17,17 +23,64 @@ TensorDesc infer(const OpArgs& args) {
   return cache;
 }
 
-template <auto kernel>
-void run(const KernelArgs& args, std::int64_t begin, std::int64_t end) noexcept {
-  const TensorView &rows = args.inputs[1], &cache = args.output;
+// Calls write(x, row of the cache, head) for each vector x of rows [begin, end) that the cache has room for.
+template <typename Write>
+void for_each_vector(const KernelArgs& args, std::int64_t begin, std::int64_t end, Write write) {
+  const TensorView& rows = args.inputs[1];
   const std::int64_t past = *args.inputs[2].as<std::int32_t>();
   for (std::int64_t t = begin; t < end; ++t) {
-    if (past + t < 0 || past + t >= cache.shape[0]) continue;
+    if (past + t < 0 || past + t >= args.output.shape[0]) continue;
     for (std::int64_t head = 0; head < rows.shape[1]; ++head) {
-      kernel(reinterpret_cast<const float*>(rows.data + t * rows.strides[0] + head * rows.strides[1]),
-             rows.shape[2], cache.data + (past + t) * cache.strides[0] + head * cache.strides[1]);
+      write(reinterpret_cast<const float*>(rows.data + t * rows.strides[0] + head * rows.strides[1]),
+            past + t, head);
     }
   }
+}
+
+template <auto kernel>
+void run(const KernelArgs& args, std::int64_t begin, std::int64_t end) noexcept {
+  const TensorView& cache = args.output;
+  for_each_vector(args, begin, end, [&](const float* x, std::int64_t row, std::int64_t head) {
+    kernel(x, cache.shape[2], cache.data + row * cache.strides[0] + head * cache.strides[1]);
+  });
+}
+
+void place_key(const quant::BlockQ8_0& block, std::int64_t r, std::int64_t dim, std::byte* tile) {
+  for (std::int64_t i = 0; i < kCacheBlock; i += 4) {
+    std::uint32_t codes;
+    std::memcpy(&codes, block.qs + i, sizeof codes);
+    codes ^= 0x80808080;
+    std::memcpy(tile + key_code_at(r, dim + i), &codes, sizeof codes);
+  }
+}
+
+// Threads write neighbouring rows: a byte at a time, so that each writes its own.
+void place_value(const quant::BlockQ8_0& block, std::int64_t r, std::int64_t dim, std::byte* tile) {
+  for (std::int64_t i = 0; i < kCacheBlock; ++i) {
+    tile[value_code_at(r, dim + i)] = static_cast<std::byte>(block.qs[i]);
+  }
+}
+
+template <auto kernel>
+void run_tiles(const KernelArgs& args, std::int64_t begin, std::int64_t end) noexcept {
+  const TensorView& cache = args.output;
+  const bool keys = cache.layout == static_cast<std::uint8_t>(CacheLayout::kKeyTiles);
+  const std::int64_t width = cache.shape[2];
+  for_each_vector(args, begin, end, [&](const float* x, std::int64_t row, std::int64_t head) {
+    const std::int64_t r = row % kCacheTileRows;
+    std::byte* tile = cache.data + (row - r) * cache.strides[0] + head * cache.strides[1];
+    for (std::int64_t dim = 0; dim < width; dim += kCacheBlock) {
+      quant::BlockQ8_0 block;
+      kernel(x + dim, kCacheBlock, reinterpret_cast<std::byte*>(&block));
+      std::memcpy(tile + cache_scale_at(width, r, dim), &block.d, sizeof block.d);
+      keys ? place_key(block, r, dim, tile) : place_value(block, r, dim, tile);
+    }
+  });
+}
+
+template <DType cache, auto kernel>
+constexpr KernelFn run_over() {
+  return cache == DType::kQ8_0 ? run_tiles<kernel> : run<kernel>;
 }
 
 struct AppendRow {
@@ -36,7 +89,8 @@ struct AppendRow {
 };
 
 constexpr AppendRow kTable[] = {
-#define TESSERA_KERNEL(level, function, cache) {DType::cache, {IsaLevel::level, #function, run<function>}},
+#define TESSERA_KERNEL(level, function, cache) \
+  {DType::cache, {IsaLevel::level, #function, run_over<DType::cache, function>()}},
 #include "ops/append_rows/kernels.inc"
 #undef TESSERA_KERNEL
 };

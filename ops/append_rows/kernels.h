@@ -6,7 +6,8 @@
 //   f32    the bits of x
 //   f16    rounded to nearest, halves to even; a NaN stays one
 //   bf16   the same
-//   q8_0   what its encoder (quant/q8_0.h) gives, bit for bit; a block with a NaN or Inf: d = NaN, all q = 0
+//   q8_0   what its encoder (quant/q8_0.h) gives, bit for bit; a block with a NaN or Inf: d = NaN, all q = 0.
+//          append_rows.cpp takes blocks to their places (ops/cache_tiles.h)
 #pragma once
 
 #include <cstddef>

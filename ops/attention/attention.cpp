@@ -2,8 +2,8 @@
 #include <type_traits>
 
 #include "ops/attention/kernels.h"
+#include "ops/cache.h"
 #include "ops/op_util.h"
-#include "ops/ops.h"
 
 namespace tessera::ops {
 namespace {
@@ -37,11 +37,12 @@ void check_head_dim(const TensorDesc& q) {
 TensorDesc infer_causal(const OpArgs& args) {
   const TensorDesc &q = args.inputs[0], &k = args.inputs[1], &v = args.inputs[2], &past = args.inputs[3];
   check_head_dim(q);
-  if (!is_cache(k) || k.shape[1] < 1 || q.shape[1] % k.shape[1] != 0 || k.shape[2] != q.shape[2]) {
+  if (!is_cache(k, CachePart::kKeys) || k.shape[1] < 1 || q.shape[1] % k.shape[1] != 0 ||
+      k.shape[2] != q.shape[2]) {
     reject("k is " + describe(k) + ", q is " + describe(q) + ", expected " + kCacheTypes +
            ", and H a multiple of G");
   }
-  if (v.dtype != k.dtype || v.layout != 0 || v.shape != k.shape) {
+  if (!is_cache(v, CachePart::kValues) || v.dtype != k.dtype || v.shape != k.shape) {
     reject("v is " + describe(v) + ", k is " + describe(k));
   }
   if (past != TensorDesc::dense(DType::kI32, {1})) reject("past is " + describe(past) + ", expected i32[1]");

@@ -187,6 +187,35 @@ inline void load_values(const AttentionBlock& block, const Workspace& w, std::in
   }
 }
 
+// The same of tiles, where what stands beside the last key is another one of the tile.
+template <>
+inline void load_keys<TileQ8_0>(const AttentionBlock& block, const Workspace& w, std::int64_t first,
+                                std::int64_t count) {
+  for (std::int64_t s = 0; s < count; s += kLanes) {
+    const TileQ8_0 tile = TileQ8_0::of_row(block.k, first + s, block.k_stride, block.dim);
+    for (std::int64_t i = 0; i < block.dim; i += 4) {
+      F32 dims[4];
+      tile.load_keys((first + s) % kCacheTileRows, i, dims);
+#pragma GCC unroll 4
+      for (std::int64_t j = 0; j < 4; ++j) dims[j].store(w.k + (i + j) * kKeys + s);
+    }
+  }
+}
+
+template <>
+inline void load_values<TileQ8_0>(const AttentionBlock& block, const Workspace& w, std::int64_t first,
+                                  std::int64_t count) {
+  for (std::int64_t s = 0; s < count; s += 2) {
+    const TileQ8_0 tile = TileQ8_0::of_row(block.v, first + s, block.v_stride, block.dim);
+    for (std::int64_t i = 0; i < block.dim; i += kLanes) {
+      F32 even, odd;
+      tile.load_values((first + s) % kCacheTileRows, i, even, odd);
+      even.store(w.v + s * w.width + i);
+      odd.store(w.v + (s + 1) * w.width + i);
+    }
+  }
+}
+
 // Turns n scores of each of the rows, a strip, into weights, and moves the rows' maxima and sums on. Lanes
 // beyond n become -inf: their weight of 1.2e-38 is never read and is lost beside the sum, which is at
 // least 1.

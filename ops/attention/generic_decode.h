@@ -4,10 +4,8 @@
 // Whatever heads stand beside it, scores, maximum, sum and values of a head are made in the same order. A Way
 // makes scores of a few keys, and adds values times weights, whose lanes run along dim.
 //
-// A run goes through phases of a Way's kPhaseKeys: scores of all keys, then weights, then values. Where a Way
-// waits for memory they are long, and it reads rows in the order of memory, touching them one after the other
-// just before it uses them in another order; one that computes for longer asks for rows ahead, values while
-// it makes scores and the next block's keys while it adds values.
+// A run goes through scores of all keys, then weights, then values: rows are read in the order of memory. A
+// Way that needs them in another order touches them one after the other just before.
 #pragma once
 
 #include "ops/attention/generic_rows.h"
@@ -121,7 +119,7 @@ struct Widened {
 template <typename Units>
 struct FloatProducts {
   using Operand = typename Units::Operand;
-  static constexpr std::int64_t kKeys = Units::kKeys, kPhaseKeys = kDecodeRunKeys;
+  static constexpr std::int64_t kKeys = Units::kKeys;
   template <int kHeads>
   static constexpr int kTileKeys = kLanes / kHeads;
 
@@ -229,12 +227,9 @@ inline void decode_heads(const DecodeRun& run, std::int64_t head) {
                        .bytes_ahead = run.bytes_ahead};
   };
   constexpr int kTileKeys = Way::template kTileKeys<kHeads>;
-  for (std::int64_t phase = 0; phase < run.keys; phase += Way::kPhaseKeys) {
-    const std::int64_t end = smaller(phase + Way::kPhaseKeys, run.keys);
-    for (std::int64_t s = phase; s < end; s += kTileKeys) Way::template score<kHeads>(run, w, s);
-    for (std::int64_t s = phase; s < end; s += kDecodeKeys) weigh_block<Way, kHeads>(w.width, block(s));
-    for (std::int64_t s = phase; s < end; s += kDecodeKeys) Way::template add<kHeads>(block(s));
-  }
+  for (std::int64_t s = 0; s < run.keys; s += kTileKeys) Way::template score<kHeads>(run, w, s);
+  for (std::int64_t s = 0; s < run.keys; s += kDecodeKeys) weigh_block<Way, kHeads>(w.width, block(s));
+  for (std::int64_t s = 0; s < run.keys; s += kDecodeKeys) Way::template add<kHeads>(block(s));
 }
 
 template <typename Way>

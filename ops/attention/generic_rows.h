@@ -1,7 +1,12 @@
 // Rows of keys and values of each type, widened to f32: what the vector kernels of this folder share.
 #pragma once
 
+#include "ops/attention/kernels.h"
+
 namespace {
+
+using tessera::ops::kCacheBlock;
+using tessera::ops::kCacheTileRows;
 
 constexpr std::int64_t kLanes = F32::kLanes;
 
@@ -73,15 +78,38 @@ struct RowBf16 {
     return n >= kLanes ? F32::load_bf16(at(i)) : F32::load_bf16_n(at(i), n);
   }
 };
-// A scale of 11 bits times a code of 8 is exact.
-struct RowQ8_0 {
-  static constexpr std::int64_t kElems = 32, kBytes = 34;
-  const std::byte* row;
-  static std::int64_t bytes(std::int64_t dim) { return dim / kElems * kBytes; }
-  F32 load(std::int64_t i, std::int64_t) const {
-    const std::byte* block = row + i / kElems * kBytes;
-    return F32::all_f16(*reinterpret_cast<const std::uint16_t*>(block)) *
-           F32::load_i8(reinterpret_cast<const std::int8_t*>(block + 2 + i % kElems));
+// The tile of a q8_0 cache (ops/cache_tiles.h) that has row s of a head whose rows begin at `rows`. A scale
+// of 11 bits times a code of 8 is exact.
+struct TileQ8_0 {
+  const std::byte* tile;
+  std::int64_t dim;
+
+  static std::int64_t bytes(std::int64_t dim) { return dim / kCacheBlock * (kCacheBlock + 2); }  // of a row
+  static TileQ8_0 of_row(const std::byte* rows, std::int64_t s, std::int64_t stride, std::int64_t dim) {
+    return {rows + s / kCacheTileRows * kCacheTileRows * stride, dim};
+  }
+  // Of rows from r of the tile on those for dim d.
+  const std::uint16_t* scales(std::int64_t r, std::int64_t d) const {
+    return reinterpret_cast<const std::uint16_t*>(tile + tessera::ops::cache_scale_at(dim, r, d));
+  }
+  // kLanes keys from row r on, a multiple of it, of dims d to d + 3, a vector each.
+  void load_keys(std::int64_t r, std::int64_t d, F32 (&dims)[4]) const {
+    const auto* at = reinterpret_cast<const std::uint8_t*>(tile + tessera::ops::key_code_at(r, d));
+    const Quads codes = Quads::load(at);
+    const F32 offset = F32::all(128.0f), scale = F32::load_f16(scales(r, d));
+    dims[0] = (I32::byte<0>(codes).to_f32() - offset) * scale;
+    dims[1] = (I32::byte<1>(codes).to_f32() - offset) * scale;
+    dims[2] = (I32::byte<2>(codes).to_f32() - offset) * scale;
+    dims[3] = (I32::byte<3>(codes).to_f32() - offset) * scale;
+  }
+  // kLanes dims from d on, a multiple of it, of the values in rows r and r + 1, r even.
+  void load_values(std::int64_t r, std::int64_t d, F32& first, F32& second) const {
+    I32 codes[2];
+    I32::load_pairs(reinterpret_cast<const std::int8_t*>(tile + tessera::ops::value_code_at(r, d)), codes[0],
+                    codes[1]);
+    const std::uint16_t* scale = scales(r, d);
+    first = codes[0].to_f32() * F32::all_f16(scale[0]);
+    second = codes[1].to_f32() * F32::all_f16(scale[1]);
   }
 };
 

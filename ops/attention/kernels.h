@@ -7,16 +7,19 @@
 // no key is zero. A NaN that a row sees makes the row NaN; keys that it does not see cannot touch it. A row
 // is the same bits whatever other rows stand in its block, so work may be cut at any position and head.
 //
-// q and y are f32, k and v of the type of the kernel's row in kernels.inc: for kQ8_0 vectors of blocks as
-// quant/q8_0.h draws them, dim a multiple of 32. Vectors of `dim` elements are contiguous and aligned to
-// their elements, blocks to 2 bytes. y may be q. Arithmetic is f32 (the scalar reference: double); kernels of
-// kAvx512Bf16 and kAmx round q times scale, k, v and weights to bf16, multiply exactly and add in f32, with
-// weights within 7.6e-5. Vector kernels take keys in blocks of fixed size from key 0 on, laid out for them in
-// the workspace, and keep a running maximum and sum for each row.
+// q and y are f32, k and v of the type of the kernel's row in kernels.inc. Vectors of `dim` elements are
+// contiguous and aligned to their elements; of kQ8_0 there are tiles instead (ops/cache_tiles.h) from key 0
+// on, aligned to 2 bytes, dim a multiple of 32 and the strides the bytes of a row. y may be q. Arithmetic is
+// f32 (the scalar reference: double); kernels of kAvx512Bf16 and kAmx round q times scale, k, v and weights
+// to bf16, multiply exactly and add in f32, with weights within 7.6e-5. Vector kernels take keys in blocks of
+// fixed size from key 0 on, laid out for them in the workspace, and keep a running maximum and sum for each
+// row.
 #pragma once
 
 #include <cstddef>
 #include <cstdint>
+
+#include "ops/cache_tiles.h"
 
 namespace tessera::ops {
 
@@ -81,7 +84,7 @@ static constexpr std::int64_t decode_partial_floats(std::int64_t dim) {
 
 struct DecodeRun {
   const float* q;                   // head h at h * q_head_stride
-  const std::byte *k, *v;           // key s at s * k_stride, s * v_stride
+  const std::byte *k, *v;           // key s at s * k_stride, s * v_stride; key 0 begins a tile
   std::int64_t q_head_stride;       // in elements
   std::int64_t k_stride, v_stride;  // in bytes
   std::int64_t heads, keys, dim;    // keys from 1 to kDecodeRunKeys

@@ -1,5 +1,6 @@
 #include "ops/attention/kernels.h"
 #include "ops/simd/pairs_x86_avx512bf16.h"
+#include "ops/simd/quads_x86_avx512.h"
 
 #include "ops/simd/math.h"
 
@@ -17,7 +18,7 @@ void attention_bf16_x86_avx512bf16(const AttentionBlock& block) noexcept {
   attend_pairs<RowBf16, PairVectors>(block);
 }
 void attention_q8_0_x86_avx512bf16(const AttentionBlock& block) noexcept {
-  attend_pairs<RowQ8_0, PairVectors>(block);
+  attend_pairs<TileQ8_0, PairVectors>(block);
 }
 
 void decode_bf16_x86_avx512bf16(const DecodeRun& run) noexcept { decode<FloatProducts<PairUnits>>(run); }

@@ -48,6 +48,12 @@ struct I32 {
   static I32 load_i8(const std::uint8_t* p) {
     return {_mm256_cvtepi8_epi32(_mm_loadl_epi64(reinterpret_cast<const __m128i*>(p)))};
   }
+  // Of kLanes pairs of signed bytes the first ones and the second ones.
+  static void load_pairs(const std::int8_t* p, I32& first, I32& second) {
+    const __m256i pairs = _mm256_cvtepi16_epi32(_mm_loadu_si128(reinterpret_cast<const __m128i*>(p)));
+    first = {_mm256_srai_epi32(_mm256_slli_epi32(pairs, 24), 24)};
+    second = {_mm256_srai_epi32(pairs, 8)};
+  }
   F32 to_f32() const { return {_mm256_cvtepi32_ps(v)}; }
 };
 

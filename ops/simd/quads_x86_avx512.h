@@ -40,6 +40,11 @@ struct I32 {
   static I32 load_i8(const std::uint8_t* p) {
     return {_mm512_cvtepi8_epi32(_mm_loadu_si128(reinterpret_cast<const __m128i*>(p)))};
   }
+  static void load_pairs(const std::int8_t* p, I32& first, I32& second) {
+    const __m512i pairs = _mm512_cvtepi16_epi32(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(p)));
+    first = {_mm512_srai_epi32(_mm512_slli_epi32(pairs, 24), 24)};
+    second = {_mm512_srai_epi32(pairs, 8)};
+  }
   F32 to_f32() const { return {_mm512_cvtepi32_ps(v)}; }
 };
 

@@ -5,6 +5,7 @@
 #include "quant/q8_0.h"
 #include "tensor/error.h"
 #include "tests/ops/op_test.h"
+#include "tests/ops/q8_0_cache.h"
 
 namespace tessera::testing {
 namespace {
@@ -79,40 +80,82 @@ TEST(AppendRows, RoundsToTheNearestEvenBf16) {
   EXPECT_TRUE(std::isnan(quant::bf16_to_f32(appended({NAN, 1, 1, 1, 1, 1}, 0, 1, DType::kBF16)[0])));
 }
 
-TEST(AppendRows, WritesBlocks) {
-  using quant::BlockQ8_0;
-  for (const std::int64_t dim : {32, 64, 96, 128}) {
-    const auto blocks = static_cast<std::size_t>(dim / 32);
-    std::vector<float> values = random_floats(2 * 3 * dim, 1);  // [2, 3, d]
-    values[3] = -100;                                           // the largest of block 0
-    const BlockQ8_0 untouched{kUntouched, {}};
-    std::vector<BlockQ8_0> cache(6 * 3 * blocks, untouched);
-    const std::vector<std::int32_t> past{3};
-    run<std::byte>([&](Graph& g) {
-      ops::append_rows(g, TensorView(DType::kQ8_0, {6, 3, dim}, cache.data()), view(values, {2, 3, dim}),
-                       view(past, {1}));
-      return g.constant(view(past, {1}));
-    });
-    for (std::size_t i = 0; i < cache.size(); ++i) {
-      BlockQ8_0 expected = untouched;
-      const std::size_t from = 3 * 3 * blocks;
-      if (i >= from && i < from + 2 * 3 * blocks) quant::encode(&values[(i - from) * 32], &expected);
-      ASSERT_EQ(std::memcmp(&cache[i], &expected, sizeof expected), 0) << "d " << dim << " block " << i;
+TEST(AppendRows, WritesBlocksToTheirTiles) {
+  for (const ops::CachePart part : {ops::CachePart::kKeys, ops::CachePart::kValues}) {
+    for (const std::int64_t dim : {32, 64, 96, 128}) {
+      for (const std::int64_t past : {0, 3, 29, 30, 31, 32, 61}) {
+        std::vector<float> values = random_floats(5 * 3 * dim, 1);  // [5, 3, d]
+        values[3] = -100;                                           // the largest of block 0
+        const Shape shape{70, 3, dim};
+        Q8_0Cache cache(part, shape, 0x5A), expected(part, shape, 0x5A);
+        EXPECT_EQ(ops::cache_bytes(cache.desc), cache.bytes.size());
+        const std::vector<std::int32_t> at{static_cast<std::int32_t>(past)};
+        run<std::int32_t>(
+            [&](Graph& g) {
+              ops::append_rows(g, cache.view(), view(values, {5, 3, dim}), view(at, {1}));
+              return g.constant(view(at, {1}));
+            },
+            Cpu::from_environment(), 3);
+        expected.put_rows(values, past);
+        ASSERT_EQ(cache.bytes, expected.bytes) << "d " << dim << " past " << past;
+        // quant/q8_0.h: d = max|x| / 127, to f16: 100 / 127 = 0x3A4D.
+        const std::size_t scale = cache.scale_at(past, 0, 0);
+        EXPECT_EQ(cache.bytes[scale] | cache.bytes[scale + 1] << 8, 0x3A4D);
+      }
     }
-    // quant/q8_0.h: d = max|x| / 127, to f16: 100 / 127 = 0x3A4D.
-    EXPECT_EQ(cache[3 * 3 * blocks].d, 0x3A4D);
-    EXPECT_EQ(cache[3 * 3 * blocks].qs[3], -127);
   }
+}
+
+TEST(AppendRows, LeavesTheRowsOfATileThatTheCacheHasNot) {
+  const std::vector<float> values(4 * 32, 1.0f);
+  const std::vector<std::int32_t> past{37};
+  Q8_0Cache cache(ops::CachePart::kValues, {40, 1, 32}, 0x5A), expected = cache;
+  run<std::int32_t>([&](Graph& g) {
+    ops::append_rows(g, cache.view(), view(values, {4, 1, 32}), view(past, {1}));
+    return g.constant(view(past, {1}));
+  });
+  expected.put_rows(std::vector<float>(3 * 32, 1.0f), 37);
+  EXPECT_EQ(cache.bytes, expected.bytes);
+}
+
+TEST(CacheDesc, KeepsTheRowsOfEachHeadTogether) {
+  const TensorDesc halves = ops::cache_desc(DType::kF16, ops::CachePart::kKeys, {40, 3, 64});
+  EXPECT_EQ(halves.layout, 0);
+  EXPECT_EQ(halves.shape, (Shape{40, 3, 64}));
+  EXPECT_EQ(halves.strides, (Strides{128, 40 * 128, 2}));
+  EXPECT_EQ(ops::cache_bytes(halves), 3u * 40 * 128);
+  const TensorDesc keys = ops::cache_desc(DType::kQ8_0, ops::CachePart::kKeys, {40, 3, 64});
+  EXPECT_EQ(keys.strides, (Strides{68, 64 * 68, 34}));
+  EXPECT_EQ(ops::cache_bytes(keys), 3u * 64 * 68);
+  EXPECT_NE(keys, ops::cache_desc(DType::kQ8_0, ops::CachePart::kValues, {40, 3, 64}));
+}
+
+TEST(CacheDesc, RefusesWhatNoCacheHolds) {
+  const auto message = [](DType type, const Shape& shape) -> std::string {
+    try {
+      ops::cache_desc(type, ops::CachePart::kKeys, shape);
+    } catch (const Error& error) {
+      EXPECT_EQ(error.code(), ErrorCode::kUsage);
+      return error.what();
+    }
+    return "nothing thrown";
+  };
+  const std::string expected =
+      ", expected f32, f16, bf16 or q8_0 [C, G, d], for q8_0 with d a multiple of 32";
+  EXPECT_EQ(message(DType::kI32, {4, 2, 32}), "cache_desc: got i32[4, 2, 32]" + expected);
+  EXPECT_EQ(message(DType::kQ8_0, {4, 2, 40}), "cache_desc: got q8_0[4, 2, 40]" + expected);
+  EXPECT_EQ(message(DType::kF32, {4, 64}), "cache_desc: got f32[4, 64]" + expected);
 }
 
 // The bytes of a cache of one row on this level, behind them some that must stay.
 std::vector<std::byte> bytes_on(const Cpu& cpu, DType type, const std::vector<float>& x) {
   const auto n = static_cast<std::int64_t>(x.size());
-  std::vector<std::byte> cache(static_cast<std::size_t>(dense_bytes(type, {n})) + 8, std::byte{0x5A});
+  const TensorDesc desc = ops::cache_desc(type, ops::CachePart::kKeys, {1, 1, n});
+  std::vector<std::byte> cache(ops::cache_bytes(desc) + 8, std::byte{0x5A});
   const std::vector<std::int32_t> past{0};
   run<std::int32_t>(
       [&](Graph& g) {
-        ops::append_rows(g, TensorView(type, {1, 1, n}, cache.data()), view(x, {1, 1, n}), view(past, {1}));
+        ops::append_rows(g, TensorView(desc, cache.data()), view(x, {1, 1, n}), view(past, {1}));
         return g.constant(view(past, {1}));
       },
       cpu);
@@ -151,20 +194,19 @@ TEST(AppendRows, WritesTheSameBytesOnEveryLevel) {
 }
 
 TEST(AppendRows, GivesBlocksThatCannotHoldANumberAScaleOfNaN) {
-  std::vector<quant::BlockQ8_0> cache(4);
   for (const float bad : {NAN, -NAN, INFINITY, -INFINITY}) {
     std::vector<float> values(128, 1.0f);
     values[32] = values[95] = bad;
     const std::vector<std::int32_t> past{0};
-    run<std::byte>([&](Graph& g) {
-      ops::append_rows(g, TensorView(DType::kQ8_0, {1, 1, 128}, cache.data()), view(values, {1, 1, 128}),
-                       view(past, {1}));
+    Q8_0Cache cache(ops::CachePart::kKeys, {1, 1, 128}, 0);
+    run<std::int32_t>([&](Graph& g) {
+      ops::append_rows(g, cache.view(), view(values, {1, 1, 128}), view(past, {1}));
       return g.constant(view(past, {1}));
     });
-    for (std::size_t i = 0; i < 4; ++i) {
-      float x[32];
-      quant::decode(cache[i], x);
-      for (const float value : x) EXPECT_EQ(std::isnan(value), i == 1 || i == 2) << bad << " block " << i;
+    for (std::int64_t b = 0; b < 4; ++b) {
+      std::uint16_t scale;
+      std::memcpy(&scale, &cache.bytes[cache.scale_at(0, 0, b)], sizeof scale);
+      EXPECT_EQ(std::isnan(quant::f16_to_f32(scale)), b == 1 || b == 2) << bad << " block " << b;
     }
   }
 }
@@ -175,8 +217,8 @@ TEST(AppendRows, CountsTheBytesOfItsCache) {
   const std::vector<std::int32_t> past{0};
   const auto bytes = [&](DType type) {
     Graph g;
-    ops::append_rows(g, TensorView(type, {8, 1, 64}, cache.data()), view(values, {2, 1, 64}),
-                     view(past, {1}));
+    const TensorDesc desc = ops::cache_desc(type, ops::CachePart::kKeys, {8, 1, 64});
+    ops::append_rows(g, TensorView(desc, cache.data()), view(values, {2, 1, 64}), view(past, {1}));
     return Plan::make(g, Cpu::from_environment()).steps()[0].cost.bytes;
   };
   EXPECT_EQ(bytes(DType::kF32), 2 * 64 * 8);
@@ -217,12 +259,12 @@ TEST(AppendRows, RefusesOperandsThatDoNotFit) {
   const TensorView good = view(cache, {4, 2, 3}), at = view(past, {1});
   EXPECT_EQ(
       message({DType::kI32, {4, 2, 3}, cache.data()}, good, at),
-      "append_rows: cache is i32[4, 2, 3], expected f32, f16, bf16 or q8_0 [C, G, d], for q8_0 with d a "
-      "multiple of 32");
+      "append_rows: cache is i32[4, 2, 3], expected f32, f16 or bf16 [C, G, d], or q8_0 as cache_desc lays "
+      "it out");
   EXPECT_EQ(
-      message({DType::kQ8_0, {4, 2, 3}, cache.data()}, good, at),
-      "append_rows: cache is q8_0[4, 2, 3], expected f32, f16, bf16 or q8_0 [C, G, d], for q8_0 with d a "
-      "multiple of 32");
+      message({DType::kQ8_0, {4, 2, 32}, cache.data()}, good, at),
+      "append_rows: cache is q8_0[4, 2, 32], expected f32, f16 or bf16 [C, G, d], or q8_0 as cache_desc lays "
+      "it out");
   EXPECT_EQ(message(good, view(rows, {2, 3, 3}), at),
             "append_rows: rows is f32[2, 3, 3], cache is f32[4, 2, 3]");
   EXPECT_EQ(message(good, good, view(rows, {18})), "append_rows: past is f32[18], expected i32[1]");

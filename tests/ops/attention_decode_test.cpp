@@ -158,20 +158,16 @@ TEST(AttentionDecode, NaNInBlocksOrQueriesReachesWhatSeesIt) {
   for (const std::int64_t bad : {0, 255, 256, 399, 400}) {
     for (const int operand : {0, 1, 2}) {
       AttentionCase x(1, 8, 2, 96, 420);
-      auto k = encoded(x.k, DType::kQ8_0), v = encoded(x.v, DType::kQ8_0);
-      // The second of three blocks of head 1.
-      const auto block = static_cast<std::size_t>((bad * 2 + 1) * 3 + 1) * 34;
+      TestCache k(x, ops::CachePart::kKeys, DType::kQ8_0), v(x, ops::CachePart::kValues, DType::kQ8_0);
       if (operand == 0) x.q[5 * 96 + 3] = NAN;
-      if (operand > 0) (operand == 1 ? k : v)[block + 1] = 0x7E;
+      if (operand > 0) (operand == 1 ? k : v).spoil(bad, 1, 1);  // the second of three blocks of head 1
       const std::vector<std::int32_t> past{399};
-      const Shape cache{420, 2, 96};
       for (const Cpu& cpu : cpus()) {
         SCOPED_TRACE(place(cpu, x, 399, DType::kQ8_0) + " at " + std::to_string(bad));
         const auto y = run(
             [&](Graph& g) {
-              return ops::causal_attention(
-                  g, view(x.q, {1, 8, 96}), TensorView(DType::kQ8_0, cache, k.data()),
-                  TensorView(DType::kQ8_0, cache, v.data()), view(past, {1}), x.scale);
+              return ops::causal_attention(g, view(x.q, {1, 8, 96}), k.view(), v.view(), view(past, {1}),
+                                           x.scale);
             },
             cpu);
         for (std::size_t i = 0; i < y.size(); ++i) {
@@ -188,9 +184,9 @@ TEST(AttentionDecode, NaNInBlocksOrQueriesReachesWhatSeesIt) {
 TEST(AttentionDecode, OrderOfTheCacheDoesNotChangeBits) {
   const AttentionCase x(1, 8, 2, 64, 600);
   const std::vector<std::int32_t> past{590};
-  for (const DType type : kCacheTypes) {
-    TensorDesc desc = TensorDesc::dense(type, {2, 600, 64});
-    const auto row = static_cast<std::size_t>(desc.strides[1]);
+  for (const DType type : kFloatCacheTypes) {
+    const TensorDesc desc = ops::cache_desc(type, ops::CachePart::kKeys, {600, 2, 64});
+    const auto row = static_cast<std::size_t>(desc.strides[0]);
     const auto by_head = [&](const std::vector<float>& values) {
       const auto rows = encoded(values, type);
       std::vector<std::uint8_t> heads;
@@ -202,8 +198,6 @@ TEST(AttentionDecode, OrderOfTheCacheDoesNotChangeBits) {
       return heads;
     };
     auto k = by_head(x.k), v = by_head(x.v);
-    desc.shape = {600, 2, 64};
-    std::swap(desc.strides[0], desc.strides[1]);
     for (const Cpu& cpu : cpus()) {
       SCOPED_TRACE(place(cpu, x, 590, type));
       const auto y = run(

@@ -10,9 +10,11 @@ namespace {
 // `past` rows on that were there before.
 std::vector<float> run_in_chunks(const AttentionCase& x, std::int64_t chunk, std::int64_t past, DType type,
                                  const Cpu& cpu) {
-  const auto bytes = static_cast<std::size_t>(dense_bytes(type, {x.cache, x.kv_heads, x.dim}));
-  std::vector<std::byte> k(bytes, std::byte{0xFF}), v(bytes, std::byte{0xFF});
   const Shape cache{x.cache, x.kv_heads, x.dim};
+  const TensorDesc key_desc = ops::cache_desc(type, ops::CachePart::kKeys, cache);
+  const TensorDesc value_desc = ops::cache_desc(type, ops::CachePart::kValues, cache);
+  std::vector<std::byte> k(ops::cache_bytes(key_desc), std::byte{0xFF});
+  std::vector<std::byte> v(ops::cache_bytes(value_desc), std::byte{0xFF});
   std::vector<float> all;
   const auto step = [&](std::int64_t at, std::int64_t count, bool wanted) {
     const std::vector<std::int32_t> rows_before{static_cast<std::int32_t>(at)};
@@ -22,10 +24,10 @@ std::vector<float> run_in_chunks(const AttentionCase& x, std::int64_t chunk, std
         [&](Graph& g) {
           const Tensor position = g.constant(view(rows_before, {1}));
           const Tensor keys =
-              ops::append_rows(g, TensorView(type, cache, k.data()),
+              ops::append_rows(g, TensorView(key_desc, k.data()),
                                TensorView(DType::kF32, rows, x.k.data() + at * x.kv_heads * x.dim), position);
           const Tensor values =
-              ops::append_rows(g, TensorView(type, cache, v.data()),
+              ops::append_rows(g, TensorView(value_desc, v.data()),
                                TensorView(DType::kF32, rows, x.v.data() + at * x.kv_heads * x.dim), position);
           const TensorView q(DType::kF32, {wanted ? count : 0, x.heads, x.dim},
                              x.q.data() + query * x.heads * x.dim);

@@ -181,18 +181,16 @@ TEST(CausalAttention, ABlockWithNaNOrInfReachesTheRowsThatSeeIt) {
     for (const bool in_key : {true, false}) {
       AttentionCase x(100, 4, 2, 96, 100);
       (in_key ? x.k : x.v)[(70 * 2 + 1) * 96 + 40] = bad;  // in the second of three blocks of head 1
-      std::vector<std::byte> k(100 * 2 * 96 / 32 * 34), v(k.size());
       const std::vector<std::int32_t> past{0};
       const Shape cache{100, 2, 96};
+      Q8_0Cache k(ops::CachePart::kKeys, cache, 0), v(ops::CachePart::kValues, cache, 0);
       for (const Cpu& cpu : cpus()) {
         SCOPED_TRACE(std::string(name(cpu.best())) + (in_key ? " key " : " value ") + std::to_string(bad));
         const auto y = run(
             [&](Graph& g) {
               const Tensor at = g.constant(view(past, {1}));
-              const Tensor keys =
-                  ops::append_rows(g, TensorView(DType::kQ8_0, cache, k.data()), view(x.k, cache), at);
-              const Tensor values =
-                  ops::append_rows(g, TensorView(DType::kQ8_0, cache, v.data()), view(x.v, cache), at);
+              const Tensor keys = ops::append_rows(g, k.view(), view(x.k, cache), at);
+              const Tensor values = ops::append_rows(g, v.view(), view(x.v, cache), at);
               return ops::causal_attention(g, view(x.q, {100, 4, 96}), keys, values, at, x.scale);
             },
             cpu);
@@ -215,7 +213,7 @@ TEST(CausalAttention, TakesAStridedCache) {
     both.insert(both.end(), x.v.begin() + s * 128, x.v.begin() + s * 128 + 128);
   }
   const std::vector<std::int32_t> past{64};
-  for (const DType type : kCacheTypes) {
+  for (const DType type : kFloatCacheTypes) {
     const auto bytes = encoded(both, type);
     for (const Cpu& cpu : cpus()) {
       const auto y = run(
@@ -234,7 +232,7 @@ TEST(CausalAttention, RefusesOperandsThatDoNotFit) {
   const std::vector<float> q(2 * 6 * 8), wide(2 * 300), k(4 * 2 * 8), other(4 * 3 * 8);
   const std::vector<std::int32_t> past{0}, two{0, 0};
   const std::string types =
-      "expected f32, f16, bf16 or q8_0 [C, G, d], for q8_0 with d a multiple of 32, and H a multiple of G";
+      "expected f32, f16 or bf16 [C, G, d], or q8_0 as cache_desc lays it out, and H a multiple of G";
   const auto attention = [&](const TensorView& qs, const TensorView& ks, const TensorView& vs,
                              const TensorView& at) {
     return refusal([&](Graph& g) { ops::causal_attention(g, qs, ks, vs, at, 1); });
@@ -254,6 +252,18 @@ TEST(CausalAttention, RefusesOperandsThatDoNotFit) {
             "causal_attention: v is f32[4, 2, 8], k is f16[4, 2, 8]");
   EXPECT_EQ(attention(queries, keys, view(other, {4, 3, 8}), at),
             "causal_attention: v is f32[4, 3, 8], k is f32[4, 2, 8]");
+  const std::vector<float> blocks(2 * 6 * 32);
+  Q8_0Cache key_blocks(ops::CachePart::kKeys, {4, 2, 32}, 0),
+      value_blocks(ops::CachePart::kValues, {4, 2, 32}, 0);
+  const TensorView of_blocks = view(blocks, {2, 6, 32});
+  EXPECT_EQ(attention(of_blocks, value_blocks.view(), value_blocks.view(), at),
+            "causal_attention: k is q8_0[4, 2, 32], q is f32[2, 6, 32], " + types);
+  EXPECT_EQ(attention(of_blocks, key_blocks.view(), key_blocks.view(), at),
+            "causal_attention: v is q8_0[4, 2, 32], k is q8_0[4, 2, 32]");
+  TensorView rows = key_blocks.view();
+  rows.layout = 0;
+  EXPECT_EQ(attention(of_blocks, rows, value_blocks.view(), at),
+            "causal_attention: k is q8_0[4, 2, 32], q is f32[2, 6, 32], " + types);
   EXPECT_EQ(attention(queries, keys, keys, view(two, {2})),
             "causal_attention: past is i32[2], expected i32[1]");
 }

@@ -9,6 +9,7 @@
 #include "quant/formats.h"
 #include "tensor/error.h"
 #include "tests/ops/op_test.h"
+#include "tests/ops/q8_0_cache.h"
 
 namespace tessera::testing {
 
@@ -195,7 +196,7 @@ inline Expected expected_causal(const AttentionCase& x, std::int64_t past) {
 inline constexpr DType kCacheTypes[] = {DType::kF32, DType::kF16, DType::kBF16, DType::kQ8_0};
 inline constexpr std::span kFloatCacheTypes(kCacheTypes, 3);
 
-// Rows of a cache of that type. The formats themselves are tested in tests/quant.
+// Values as a file has them. The formats themselves are tested in tests/quant.
 inline std::vector<std::uint8_t> encoded(const std::vector<float>& values, DType type) {
   const auto n = static_cast<std::int64_t>(values.size());
   std::vector<std::uint8_t> bytes(static_cast<std::size_t>(dense_bytes(type, {n})));
@@ -211,15 +212,39 @@ inline AttentionCase stored(AttentionCase x, DType type) {
   return x;
 }
 
+// Keys or values of x in a cache of that type. Rows of a q8_0 tile that the cache has not are NaN.
+struct TestCache {
+  TensorDesc desc;
+  std::vector<std::uint8_t> bytes;
+
+  TestCache(const AttentionCase& x, ops::CachePart part, DType type)
+      : desc(TensorDesc::dense(type, {x.cache, x.kv_heads, x.dim})) {
+    const std::vector<float>& values = part == ops::CachePart::kKeys ? x.k : x.v;
+    if (type != DType::kQ8_0) {
+      bytes = encoded(values, type);
+      return;
+    }
+    Q8_0Cache blocks(part, desc.shape, 0xFF);
+    blocks.put_rows(values, 0);
+    desc = blocks.desc;
+    bytes = std::move(blocks.bytes);
+  }
+  // Makes the first element of row s of a head NaN, or, of q8_0, block b.
+  void spoil(std::int64_t s, std::int64_t head, std::int64_t b = 0) {
+    std::size_t at = static_cast<std::size_t>(s * desc.strides[0] + head * desc.strides[1]);
+    if (desc.dtype == DType::kQ8_0) at = Q8_0Cache(ops::CachePart::kKeys, desc.shape, 0).scale_at(s, head, b);
+    std::fill_n(bytes.begin() + static_cast<std::ptrdiff_t>(at), desc.dtype == DType::kF32 ? 4 : 2, 0xFF);
+  }
+  TensorView view() { return {desc, bytes.data()}; }
+};
+
 inline std::vector<float> run_causal(const AttentionCase& x, std::int64_t past, DType cache, const Cpu& cpu,
                                      int threads = 1) {
   const std::vector<std::int32_t> at{static_cast<std::int32_t>(past)};
-  const auto k = encoded(x.k, cache), v = encoded(x.v, cache);
-  const Shape shape{x.cache, x.kv_heads, x.dim};
+  TestCache k(x, ops::CachePart::kKeys, cache), v(x, ops::CachePart::kValues, cache);
   return run(
       [&](Graph& g) {
-        return ops::causal_attention(g, view(x.q, {x.tokens, x.heads, x.dim}),
-                                     TensorView(cache, shape, k.data()), TensorView(cache, shape, v.data()),
+        return ops::causal_attention(g, view(x.q, {x.tokens, x.heads, x.dim}), k.view(), v.view(),
                                      view(at, {1}), x.scale);
       },
       cpu, threads);

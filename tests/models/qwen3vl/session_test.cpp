@@ -309,8 +309,9 @@ TEST_F(SessionTest, MemoryIsSaidBeforeItIsTaken) {
   std::atomic<bool> cancel{true};
   EXPECT_EQ(session().encode_budget(grey(64), {&cancel}).seconds, 0);
   EXPECT_EQ(qwen3vl::cache_bytes(model()->config().text, 100, DType::kF16), 4u * 2 * 100 * 2 * 128 * 2);
+  // In tiles of 32 rows.
   EXPECT_EQ(qwen3vl::cache_bytes(model()->config().text, 100, DType::kQ8_0),
-            4u * 2 * 100 * 2 * (128 / 32 * 34));
+            4u * 2 * 128 * 2 * (128 / 32 * 34));
   EXPECT_TESSERA_ERROR(Model::load(kCase.model_folder(), {.threads = 1, .extra_bytes = std::size_t{1} << 60}),
                        kResource, "memory", "available");
 }

@@ -54,21 +54,19 @@ class Workspace {
 
 // All rows of x, whose heads share one key/value head, in one call.
 std::vector<float> run_block(const emulated::AttentionKernel& kernel, const AttentionCase& x,
-                             std::int64_t past, const std::vector<std::uint8_t>& k,
-                             const std::vector<std::uint8_t>& v) {
-  const std::int64_t row = dense_bytes(cache_of(kernel), {x.dim});
+                             std::int64_t past, const TestCache& k, const TestCache& v) {
   std::vector<float> y(x.q.size());
   const Workspace workspace(ops::attention_workspace_floats(x.dim));
   const ops::AttentionBlock block{.q = x.q.data(),
                                   .y = y.data(),
-                                  .k = reinterpret_cast<const std::byte*>(k.data()),
-                                  .v = reinterpret_cast<const std::byte*>(v.data()),
+                                  .k = reinterpret_cast<const std::byte*>(k.bytes.data()),
+                                  .v = reinterpret_cast<const std::byte*>(v.bytes.data()),
                                   .q_stride = x.heads * x.dim,
                                   .q_head_stride = x.dim,
                                   .y_stride = x.heads * x.dim,
                                   .y_head_stride = x.dim,
-                                  .k_stride = row,
-                                  .v_stride = row,
+                                  .k_stride = k.desc.strides[0],
+                                  .v_stride = v.desc.strides[0],
                                   .positions = x.tokens,
                                   .heads = x.heads,
                                   .dim = x.dim,
@@ -82,7 +80,8 @@ std::vector<float> run_block(const emulated::AttentionKernel& kernel, const Atte
 }
 std::vector<float> run_block(const emulated::AttentionKernel& kernel, const AttentionCase& x,
                              std::int64_t past) {
-  return run_block(kernel, x, past, encoded(x.k, cache_of(kernel)), encoded(x.v, cache_of(kernel)));
+  return run_block(kernel, x, past, TestCache(x, ops::CachePart::kKeys, cache_of(kernel)),
+                   TestCache(x, ops::CachePart::kValues, cache_of(kernel)));
 }
 
 std::string place(const emulated::AttentionKernel& kernel, const AttentionCase& x, std::int64_t past) {
@@ -136,14 +135,11 @@ TEST(EmulatedAttention, OfBlocksKeepsNaNFromRowsThatDoNotSeeIt) {
     constexpr std::int64_t kTokens = 60, kHeads = 4, kDim = 64, kPast = 100;
     const AttentionCase x(kTokens, kHeads, 1, kDim, kPast + kTokens);
     const DType type = cache_of(kernel);
-    const auto row = static_cast<std::size_t>(dense_bytes(type, {kDim}));
     for (const std::int64_t bad : {101, 127, 128, 140}) {
       for (const bool in_key : {true, false}) {
         SCOPED_TRACE(std::string(kernel.name) + " at " + std::to_string(bad));
-        auto k = encoded(x.k, type), v = encoded(x.v, type);
-        // An element, or a block's scale.
-        std::uint8_t* element = &(in_key ? k : v)[static_cast<std::size_t>(bad) * row];
-        std::fill_n(element, type == DType::kF32 ? 4 : 2, 0xFF);
+        TestCache k(x, ops::CachePart::kKeys, type), v(x, ops::CachePart::kValues, type);
+        (in_key ? k : v).spoil(bad, 0);
         const auto y = run_block(kernel, x, kPast, k, v);
         const std::size_t hit_dims = in_key ? 64 : type == DType::kQ8_0 ? 32 : 1;
         for (std::size_t i = 0; i < y.size(); ++i) {
@@ -158,17 +154,17 @@ TEST(EmulatedAttention, OfBlocksKeepsNaNFromRowsThatDoNotSeeIt) {
 // One run of keys, whose blocks are merged here.
 std::vector<float> run_decode(const emulated::AttentionKernel& kernel, const AttentionCase& x) {
   const DType type = cache_of(kernel);
-  const auto k = encoded(x.k, type), v = encoded(x.v, type);
+  const TestCache k(x, ops::CachePart::kKeys, type), v(x, ops::CachePart::kValues, type);
   const std::int64_t blocks = (x.cache + ops::kDecodeKeys - 1) / ops::kDecodeKeys;
   const std::int64_t block_stride = ops::decode_partial_floats(x.dim), stride = blocks * block_stride;
   std::vector<float> partial(static_cast<std::size_t>(x.heads * stride), NAN), y;
   const Workspace workspace(ops::decode_workspace_floats(x.dim));
   const ops::DecodeRun decode{.q = x.q.data(),
-                              .k = reinterpret_cast<const std::byte*>(k.data()),
-                              .v = reinterpret_cast<const std::byte*>(v.data()),
+                              .k = reinterpret_cast<const std::byte*>(k.bytes.data()),
+                              .v = reinterpret_cast<const std::byte*>(v.bytes.data()),
                               .q_head_stride = x.dim,
-                              .k_stride = dense_bytes(type, {x.dim}),
-                              .v_stride = dense_bytes(type, {x.dim}),
+                              .k_stride = k.desc.strides[0],
+                              .v_stride = v.desc.strides[0],
                               .heads = x.heads,
                               .keys = x.cache,
                               .dim = x.dim,

@@ -1,0 +1,136 @@
+// One position over q8_0 keys and values on vectors of f32. Lanes of scores run along the keys of a tile,
+// those of values along dim. Values are multiplied as codes, by weights times their scales.
+#pragma once
+
+#include "ops/attention/generic_decode.h"
+
+namespace {
+
+constexpr std::int64_t kMostBlocks = tessera::ops::kAttentionMaxDim / kCacheBlock;
+
+// What is two tiles ahead is asked for line by line, as the same lines of a tile are used: processors do not
+// read ahead behind this much arithmetic, and all of a tile at once would occupy the miss buffers.
+constexpr std::int64_t kTilesAhead = 2;
+
+// Scales of the keys two tiles after the one from key `first` on, and of its values, which are wanted for a
+// whole block at once.
+inline void ask_for_scales(const DecodeRun& run, std::int64_t first, std::int64_t dim) {
+  const std::int64_t at = tessera::ops::cache_scale_at(run.dim, 0, dim);
+  __builtin_prefetch(run.k + (first + kTilesAhead * kCacheTileRows) * run.k_stride + at);
+  __builtin_prefetch(run.v + first * run.v_stride + at);
+}
+
+// kLanes scales of the values of a block from key s on; those beyond its keys are zero.
+inline F32 load_scales(const DecodeBlock& block, std::int64_t s, std::int64_t dim) {
+  const TileQ8_0 tile = TileQ8_0::of_row(block.v, s, block.v_stride, block.dim);
+  const std::uint16_t* scales = tile.scales(s % kCacheTileRows, dim);
+  const std::int64_t n = block.keys - s;
+  return n >= kLanes ? F32::load_f16(scales) : n > 0 ? F32::load_f16_n(scales, n) : F32::zero();
+}
+
+// Vectors of keys, and of dims, that are taken at a time.
+constexpr int kVectors = 2, kVectorLanes = kVectors * kLanes;
+
+struct TileProducts {
+  template <int kHeads>
+  static constexpr int kTileKeys = kVectorLanes;
+
+  template <int kHeads>
+  static void begin(const DecodeRun&, const DecodeSpace&) {}
+
+  // Scores of kTileKeys keys from `first` on, which a tile has even where the run ends before.
+  template <int kHeads>
+  static void score(const DecodeRun& run, const DecodeSpace& w, std::int64_t first) {
+    const TileQ8_0 tile = TileQ8_0::of_row(run.k, first, run.k_stride, run.dim);
+    const std::byte* ahead = tile.tile + kTilesAhead * kCacheTileRows * run.k_stride;
+    F32 scores[kHeads][kVectors];
+#pragma GCC unroll 8
+    for (int i = 0; i < kHeads * kVectors; ++i) scores[i / kVectors][i % kVectors] = F32::zero();
+    for (std::int64_t i = 0; i < run.dim; i += 4) {
+      if (i % kCacheBlock == 0) ask_for_scales(run, first - first % kCacheTileRows, i);
+      F32 dims[kVectors][4];
+#pragma GCC unroll 2
+      for (int j = 0; j < kVectors; ++j) {
+        const std::int64_t r = (first + j * kLanes) % kCacheTileRows;
+        tile.load_keys(r, i, dims[j]);
+        __builtin_prefetch(ahead + tessera::ops::key_code_at(r, i));
+      }
+#pragma GCC unroll 4
+      for (int d = 0; d < 4; ++d) {
+#pragma GCC unroll 4
+        for (int h = 0; h < kHeads; ++h) {
+          const F32 q = F32::all(w.q[h * w.width + i + d]);
+#pragma GCC unroll 2
+          for (int j = 0; j < kVectors; ++j) scores[h][j] = F32::fma(q, dims[j][d], scores[h][j]);
+        }
+      }
+    }
+#pragma GCC unroll 8
+    for (int i = 0; i < kHeads * kVectors; ++i) {
+      scores[i / kVectors][i % kVectors].store(w.scores + i / kVectors * kDecodeRunKeys + first +
+                                               i % kVectors * kLanes);
+    }
+  }
+
+  static F32 keep_weights(F32 low, F32 high, float* weights, std::int64_t i, F32 sum) {
+    return keep_floats(low, high, weights, i, sum);
+  }
+
+  template <int kHeads>
+  static void add(const DecodeBlock& block) {
+    float weights[kMostBlocks][kHeads][kDecodeKeys];
+    for (std::int64_t s = 0; s < block.keys; s += kLanes) {
+      for (std::int64_t b = 0; b < block.dim / kCacheBlock; ++b) {
+        const F32 scales = load_scales(block, s, b * kCacheBlock);
+#pragma GCC unroll 4
+        for (int h = 0; h < kHeads; ++h) {
+          (F32::load(block.scores + h * kDecodeRunKeys + s) * scales).store(weights[b][h] + s);
+        }
+      }
+    }
+    for (std::int64_t s = 0; s < block.keys; s += kCacheTileRows) {
+      for (std::int64_t i = 0; i < block.dim; i += kVectorLanes) {
+        add_tile<kHeads>(block, weights[i / kCacheBlock], s, i);
+      }
+    }
+  }
+
+ private:
+  // Adds weights times codes of the tile from key `first` on to y, for kVectors vectors of dims from i on.
+  template <int kHeads>
+  static void add_tile(const DecodeBlock& block, const float (&weights)[kHeads][kDecodeKeys],
+                       std::int64_t first, std::int64_t i) {
+    const std::byte* tile = block.v + first * block.v_stride;
+    F32 sum[kHeads][kVectors];
+#pragma GCC unroll 8
+    for (int n = 0; n < kHeads * kVectors; ++n) {
+      sum[n / kVectors][n % kVectors] =
+          F32::load(block.y + n / kVectors * block.y_stride + i + n % kVectors * kLanes);
+    }
+    const std::int64_t ahead = kTilesAhead * kCacheTileRows * block.v_stride;
+    const std::int64_t last = smaller(first + kCacheTileRows, block.keys);
+    for (std::int64_t s = first; s < last; s += 2) {
+      const auto* codes =
+          reinterpret_cast<const std::int8_t*>(tile + tessera::ops::value_code_at(s - first, i));
+      I32 even[kVectors], odd[kVectors];
+#pragma GCC unroll 2
+      for (int j = 0; j < kVectors; ++j) I32::load_pairs(codes + 2 * kLanes * j, even[j], odd[j]);
+      __builtin_prefetch(codes + ahead);
+#pragma GCC unroll 4
+      for (int h = 0; h < kHeads; ++h) {
+        const F32 a = F32::all(weights[h][s]), b = F32::all(weights[h][s + 1]);
+#pragma GCC unroll 2
+        for (int j = 0; j < kVectors; ++j) {
+          sum[h][j] = F32::fma(b, odd[j].to_f32(), F32::fma(a, even[j].to_f32(), sum[h][j]));
+        }
+      }
+    }
+#pragma GCC unroll 8
+    for (int n = 0; n < kHeads * kVectors; ++n) {
+      sum[n / kVectors][n % kVectors].store(block.y + n / kVectors * block.y_stride + i +
+                                            n % kVectors * kLanes);
+    }
+  }
+};
+
+}  // namespace

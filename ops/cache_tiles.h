@@ -1,0 +1,34 @@
+// Where a q8_0 cache has its blocks (quant/q8_0.h): in tiles of 32 rows of one head, one after the other.
+//
+//   tile      codes of 32 rows, for each 32 dims 1024 bytes; then their scales, f16, for each 32 dims 64
+//   bytes
+//
+// Of row r of a tile and dim i of a block the code lies in the block's 1024 bytes at
+//
+//   keys      128 (i / 4) + 4 r + i % 4, plus 128: four dims of a key in a lane, as byte dot products take
+//   them values    64 (r / 2) + 2 i + r % 2: a dim of two rows in a lane, as dot products of words do
+//
+// and the scale at 2 r of 64. A tile takes as many bytes as its rows would in a file, a multiple of 64. The
+// last tile of a head may have rows that the cache has not: they belong to the memory, and are never written.
+#pragma once
+
+#include <cstdint>
+
+namespace tessera::ops {
+
+inline constexpr std::int64_t kCacheTileRows = 32, kCacheBlock = 32;  // rows of a tile, dims of a block
+inline constexpr std::int64_t kCacheBlockCodes = kCacheTileRows * kCacheBlock;
+
+// From the start of a tile, in bytes, for dim d of all of a row.
+static constexpr std::int64_t key_code_at(std::int64_t r, std::int64_t d) {
+  return d / kCacheBlock * kCacheBlockCodes + d % kCacheBlock / 4 * (4 * kCacheTileRows) + 4 * r + d % 4;
+}
+static constexpr std::int64_t value_code_at(std::int64_t r, std::int64_t d) {
+  return d / kCacheBlock * kCacheBlockCodes + r / 2 * (2 * kCacheBlock) + d % kCacheBlock * 2 + r % 2;
+}
+// Where rows have `dim` dims.
+static constexpr std::int64_t cache_scale_at(std::int64_t dim, std::int64_t r, std::int64_t d) {
+  return kCacheTileRows * dim + d / kCacheBlock * (2 * kCacheTileRows) + 2 * r;
+}
+
+}  // namespace tessera::ops

@@ -1,0 +1,59 @@
+// A q8_0 cache as ops/cache_tiles.h draws it, written down once more.
+#pragma once
+
+#include <cstring>
+#include <vector>
+
+#include "ops/ops.h"
+#include "quant/formats.h"
+#include "quant/q8_0.h"
+
+namespace tessera::testing {
+
+struct Q8_0Cache {
+  TensorDesc desc;
+  bool keys;
+  std::vector<std::uint8_t> bytes;
+
+  Q8_0Cache(ops::CachePart part, const Shape& shape, std::uint8_t fill)
+      : desc(ops::cache_desc(DType::kQ8_0, part, shape)), keys(part == ops::CachePart::kKeys) {
+    const std::int64_t tiles = (shape[0] + 31) / 32;
+    bytes.resize(static_cast<std::size_t>(shape[1] * tiles * tile_bytes()), fill);
+  }
+
+  // Where block b of row s of a head begins in the codes of its tile, and its scale.
+  std::size_t codes_at(std::int64_t s, std::int64_t head, std::int64_t b) const {
+    return tile_of(s, head) + static_cast<std::size_t>(b * 1024);
+  }
+  std::size_t scale_at(std::int64_t s, std::int64_t head, std::int64_t b) const {
+    return tile_of(s, head) + static_cast<std::size_t>(32 * desc.shape[2] + b * 64 + s % 32 * 2);
+  }
+  void put(std::int64_t s, std::int64_t head, std::int64_t b, const quant::BlockQ8_0& block) {
+    std::memcpy(&bytes[scale_at(s, head, b)], &block.d, 2);
+    const auto row = static_cast<std::size_t>(s % 32);
+    for (std::size_t i = 0; i < 32; ++i) {
+      const std::size_t at = keys ? i / 4 * 128 + row * 4 + i % 4 : row / 2 * 64 + i * 2 + row % 2;
+      bytes[codes_at(s, head, b) + at] = static_cast<std::uint8_t>(block.qs[i] + (keys ? 128 : 0));
+    }
+  }
+  // Rows [first, ...) from values [T, G, d].
+  void put_rows(const std::vector<float>& values, std::int64_t first) {
+    const std::int64_t heads = desc.shape[1], blocks = desc.shape[2] / 32;
+    for (std::size_t i = 0; i < values.size() / 32; ++i) {
+      quant::BlockQ8_0 block;
+      quant::find_format(DType::kQ8_0)
+          ->encode_row(&values[i * 32], 32, reinterpret_cast<std::uint8_t*>(&block));
+      const auto at = static_cast<std::int64_t>(i);
+      put(first + at / blocks / heads, at / blocks % heads, at % blocks, block);
+    }
+  }
+  TensorView view() { return {desc, bytes.data()}; }
+
+ private:
+  std::int64_t tile_bytes() const { return 32 * (desc.shape[2] / 32 * 34); }
+  std::size_t tile_of(std::int64_t s, std::int64_t head) const {
+    return static_cast<std::size_t>((head * ((desc.shape[0] + 31) / 32) + s / 32) * tile_bytes());
+  }
+};
+
+}  // namespace tessera::testing
