@@ -38,7 +38,11 @@ struct DecodeBlock {
   const std::byte *k, *v;
   float *scores, *y;  // of its first head; y is a partial result
   std::int64_t k_stride, v_stride, y_stride, keys, dim, bytes_ahead;
+  const std::byte* next;  // values to ask for while weights are made, kNextBytes for each key; may be null
 };
+
+// Nothing is read while weights are made: so much of what is read next comes meanwhile.
+constexpr std::int64_t kNextBytes = 16;
 
 template <int kHeads>
 inline void begin_heads(const DecodeRun& run, const DecodeSpace& w, const float* q) {
@@ -75,6 +79,11 @@ inline void weigh_block(std::int64_t width, const DecodeBlock& block) {
     top[h] = F32::all(y[width]);
   }
   for (std::int64_t i = 0; i < padded; i += 2 * kLanes) {
+    if (block.next) {
+      for (std::int64_t s = 0; s < 2 * kLanes; s += 64 / kNextBytes) {
+        __builtin_prefetch(block.next + (i + s) * kNextBytes);
+      }
+    }
 #pragma GCC unroll 4
     for (int h = 0; h < kHeads; ++h) {
       const F32 low = F32::load(scores(h) + i) - top[h], high = F32::load(scores(h) + i + kLanes) - top[h];
@@ -123,6 +132,7 @@ struct FloatProducts {
   template <int kHeads>
   static constexpr int kTileKeys = kLanes / kHeads;
 
+  static std::int64_t ahead(const DecodeRun& run) { return run.bytes_ahead; }
   template <int kHeads>
   static void begin(const DecodeRun&, const DecodeSpace& w) {
     for (int h = 0; h < kHeads; ++h) Units::begin(w, h);
@@ -213,6 +223,7 @@ inline void decode_heads(const DecodeRun& run, std::int64_t head) {
   begin_heads<kHeads>(run, w, run.q + head * run.q_head_stride);
   Way::template begin<kHeads>(run, w);
 
+  const std::int64_t ahead = Way::ahead(run);
   const auto block = [&](std::int64_t first) {
     float* partial = run.partial + first / kDecodeKeys * tessera::ops::decode_partial_floats(run.dim);
     return DecodeBlock{.k = run.k + first * run.k_stride,
@@ -224,7 +235,8 @@ inline void decode_heads(const DecodeRun& run, std::int64_t head) {
                        .y_stride = run.partial_stride,
                        .keys = smaller(kDecodeKeys, run.keys - first),
                        .dim = run.dim,
-                       .bytes_ahead = run.bytes_ahead};
+                       .bytes_ahead = run.bytes_ahead,
+                       .next = ahead > 0 ? run.v + ahead + first * kNextBytes : nullptr};
   };
   constexpr int kTileKeys = Way::template kTileKeys<kHeads>;
   for (std::int64_t s = 0; s < run.keys; s += kTileKeys) Way::template score<kHeads>(run, w, s);

@@ -10,13 +10,13 @@ constexpr std::int64_t kMostBlocks = tessera::ops::kAttentionMaxDim / kCacheBloc
 
 // What is two tiles ahead is asked for line by line, as the same lines of a tile are used: processors do not
 // read ahead behind this much arithmetic, and all of a tile at once would occupy the miss buffers.
-constexpr std::int64_t kTilesAhead = 2;
+inline std::int64_t tiles_ahead(std::int64_t stride) { return 2 * kCacheTileRows * stride; }
 
 // Scales of the keys two tiles after the one from key `first` on, and of its values, which are wanted for a
 // whole block at once.
 inline void ask_for_scales(const DecodeRun& run, std::int64_t first, std::int64_t dim) {
   const std::int64_t at = tessera::ops::cache_scale_at(run.dim, 0, dim);
-  __builtin_prefetch(run.k + (first + kTilesAhead * kCacheTileRows) * run.k_stride + at);
+  __builtin_prefetch(run.k + first * run.k_stride + tiles_ahead(run.k_stride) + at);
   __builtin_prefetch(run.v + first * run.v_stride + at);
 }
 
@@ -35,6 +35,7 @@ struct TileProducts {
   template <int kHeads>
   static constexpr int kTileKeys = kVectorLanes;
 
+  static std::int64_t ahead(const DecodeRun& run) { return tiles_ahead(run.v_stride); }
   template <int kHeads>
   static void begin(const DecodeRun&, const DecodeSpace&) {}
 
@@ -42,7 +43,7 @@ struct TileProducts {
   template <int kHeads>
   static void score(const DecodeRun& run, const DecodeSpace& w, std::int64_t first) {
     const TileQ8_0 tile = TileQ8_0::of_row(run.k, first, run.k_stride, run.dim);
-    const std::byte* ahead = tile.tile + kTilesAhead * kCacheTileRows * run.k_stride;
+    const std::byte* ahead = tile.tile + tiles_ahead(run.k_stride);
     F32 scores[kHeads][kVectors];
 #pragma GCC unroll 8
     for (int i = 0; i < kHeads * kVectors; ++i) scores[i / kVectors][i % kVectors] = F32::zero();
@@ -107,7 +108,7 @@ struct TileProducts {
       sum[n / kVectors][n % kVectors] =
           F32::load(block.y + n / kVectors * block.y_stride + i + n % kVectors * kLanes);
     }
-    const std::int64_t ahead = kTilesAhead * kCacheTileRows * block.v_stride;
+    const std::int64_t ahead = tiles_ahead(block.v_stride);
     const std::int64_t last = smaller(first + kCacheTileRows, block.keys);
     for (std::int64_t s = first; s < last; s += 2) {
       const auto* codes =
