@@ -14,9 +14,10 @@ namespace tessera {
 namespace {
 
 // Each thread has a share of a step, tasks that follow each other, so that it reads one stream of memory;
-// what is left of their shares it then takes from others. A share is cut into so many pieces: enough to even
-// out threads that share their core with strangers, few enough that taking one costs nothing beside the work.
-constexpr std::int64_t kPiecesPerThread = 8;
+// what is left of their shares it then takes from others. Of what is left of a share a thread takes a part at
+// a time, at first long streams and in the end little, so that all threads end together; never less than a
+// small part of the whole, beside which taking it costs nothing.
+constexpr std::int64_t kPartTaken = 4, kSmallestPart = 32;
 // Arithmetic of a piece at most: a few milliseconds at 100 GFLOP/s, so that a cancelled run ends soon.
 constexpr double kPieceFlops = 2.5e8;
 
@@ -44,14 +45,22 @@ std::vector<Stage> stages_of(std::span<const Step> steps) {
   return stages;
 }
 
-// Tasks that a thread takes at once.
-std::int64_t piece_tasks(const Step& step, int team) {
-  const std::int64_t even = step.plan.tasks / (team * kPiecesPerThread);
-  const double task_flops = step.cost.flops / static_cast<double>(std::max<std::int64_t>(1, step.plan.tasks));
-  const double limit = kPieceFlops / std::max(1.0, task_flops);
-  return std::max<std::int64_t>(1,
-                                limit < static_cast<double>(even) ? static_cast<std::int64_t>(limit) : even);
-}
+// Tasks of a share that a thread takes at once.
+class Pieces {
+ public:
+  Pieces(const Step& step, std::int64_t share)
+      : smallest_(std::max<std::int64_t>(1, share / kSmallestPart)),
+        largest_(kPieceFlops / std::max(1.0, step.cost.flops / static_cast<double>(step.plan.tasks))) {}
+  // The next one where `rest` tasks are left.
+  std::int64_t next(std::int64_t rest) const {
+    const double most = std::min(largest_, static_cast<double>(std::max(smallest_, rest / kPartTaken)));
+    return std::clamp<std::int64_t>(static_cast<std::int64_t>(most), 1, rest);
+  }
+
+ private:
+  std::int64_t smallest_;
+  double largest_;
+};
 
 std::int64_t now_ns() {
   return std::chrono::duration_cast<std::chrono::nanoseconds>(
@@ -166,16 +175,20 @@ class Executor::Worker {
   // Pieces of the stage's shared step: of this thread's share, then of the next ones'.
   void help(std::size_t index) {
     const std::size_t step = work_.stages[index].begin;
-    const std::int64_t tasks = steps_[step].plan.tasks, grain = piece_tasks(steps_[step], team_);
+    const std::int64_t tasks = steps_[step].plan.tasks;
     work_on(step, [&](const KernelArgs& args) {
       for (int i = 0; i < team_; ++i) {
         const int owner = (thread_ + i) % team_;
         const std::int64_t first = share_begin(tasks, owner), end = share_begin(tasks, owner + 1);
+        const Pieces pieces(steps_[step], end - first);
         auto& taken = work_.taken[static_cast<std::size_t>(owner) * work_.stages.size() + index];
-        while (!cancelled()) {
-          const std::int64_t begin = first + taken.fetch_add(grain, std::memory_order_relaxed);
-          if (begin >= end) break;
-          steps_[step].plan.run(args, begin, std::min(begin + grain, end));
+        std::int64_t done = taken.load(std::memory_order_relaxed);
+        while (first + done < end && !cancelled()) {
+          const std::int64_t piece = pieces.next(end - first - done);
+          if (taken.compare_exchange_weak(done, done + piece, std::memory_order_relaxed)) {
+            steps_[step].plan.run(args, first + done, first + done + piece);
+            done = taken.load(std::memory_order_relaxed);
+          }
         }
       }
     });
