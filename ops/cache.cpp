@@ -1,5 +1,8 @@
 #include "ops/cache.h"
 
+#include <algorithm>
+#include <utility>
+
 #include "ops/cache_tiles.h"
 #include "ops/op_util.h"
 
@@ -31,7 +34,8 @@ TensorDesc cache_desc(DType dtype, CachePart part, const Shape& shape) {
 }
 
 std::size_t cache_bytes(const TensorDesc& cache) {
-  return static_cast<std::size_t>(cache.shape[1] * cache.strides[1]);
+  return static_cast<std::size_t>(
+      std::max(cache.shape[0] * cache.strides[0], cache.shape[1] * cache.strides[1]));
 }
 
 bool is_cache(const TensorDesc& x, CachePart part) {

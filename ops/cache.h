@@ -7,8 +7,8 @@
 
 namespace tessera::ops {
 
-// TensorDesc::layout of a cache. Other numbers than those of weights (ops/matmul/pack.h).
-enum class CacheLayout : std::uint8_t { kRows = 0, kKeyTiles = 16, kValueTiles = 17 };
+// TensorDesc::layout of a q8_0 cache. Other numbers than those of weights (ops/matmul/pack.h).
+enum class CacheLayout : std::uint8_t { kKeyTiles = 16, kValueTiles = 17 };
 
 // For messages.
 inline constexpr const char* kCacheTypes = "f32, f16 or bf16 [C, G, d], or q8_0 as cache_desc lays it out";

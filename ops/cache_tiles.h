@@ -1,15 +1,19 @@
-// Where a q8_0 cache has its blocks (quant/q8_0.h): in tiles of 32 rows of one head, one after the other.
+// Where a q8_0 cache has its blocks (quant/q8_0.h): in tiles of 32 rows of one head, one after the other. A
+// tile takes as many bytes as its rows would in a file, a multiple of 64:
 //
-//   tile      codes of 32 rows, for each 32 dims 1024 bytes; then their scales, f16, for each 32 dims 64
-//   bytes
+//   codes     for each 32 dims 1024 bytes, those of 32 rows
+//   scales    for each 32 dims 64 bytes, f16, those of 32 rows
 //
-// Of row r of a tile and dim i of a block the code lies in the block's 1024 bytes at
+// Of row r of the tile and dim i of the block the code lies in these 1024 bytes at
 //
-//   keys      128 (i / 4) + 4 r + i % 4, plus 128: four dims of a key in a lane, as byte dot products take
-//   them values    64 (r / 2) + 2 i + r % 2: a dim of two rows in a lane, as dot products of words do
+//   keys      128 (i / 4) + 4 r + i % 4
+//   values    64 (r / 2) + 2 i + r % 2
 //
-// and the scale at 2 r of 64. A tile takes as many bytes as its rows would in a file, a multiple of 64. The
-// last tile of a head may have rows that the cache has not: they belong to the memory, and are never written.
+// Byte dot products find four dims of a key in a lane, beside other keys, and take unsigned codes: those of
+// keys are 128 larger. Dot products of words find two values of a dim in a lane.
+//
+// The last tile of a head may have rows that the cache has not: they belong to the memory, and are never
+// written.
 #pragma once
 
 #include <cstdint>

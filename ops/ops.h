@@ -45,7 +45,7 @@ TESSERA_API Tensor scatter_add_rows(Graph& g, const Operand& x, const Operand& r
 // with contiguous vectors of d. Throws Error{kUsage} for anything else.
 enum class CachePart : std::uint8_t { kKeys, kValues };
 TESSERA_API TensorDesc cache_desc(DType dtype, CachePart part, const Shape& shape);
-// Of the memory that such a cache needs, for q8_0 at any alignment of 2 bytes, best of 64.
+// Of the memory that a cache needs, for q8_0 at any alignment of 2 bytes, best of 64.
 TESSERA_API std::size_t cache_bytes(const TensorDesc& cache);
 // Writes rows [T, G, d] into cache [C, G, d] at rows past[0] .. past[0] + T - 1 and returns the cache. past:
 // i32 [1], read at run time; rows that would fall outside the cache are not written. A q8_0 block (32

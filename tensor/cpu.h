@@ -42,7 +42,7 @@ class TESSERA_API Cpu {
   const std::string& brand() const { return brand_; }
   // How far ahead of its loads a kernel asks for what it streams from memory, in bytes; 0: not at all, for
   // the processor reads ahead faster by itself. Measured on Zen 4 (0) and Zen 5 (bench/RESULTS.md); 0
-  // elsewhere.
+  // elsewhere. Attention over q8_0 always asks for what is two tiles ahead (ops/attention).
   std::int64_t bytes_ahead() const { return bytes_ahead_; }
   // This CPU with another such distance, to measure it; results stay the same bits.
   Cpu asking_ahead(std::int64_t bytes) const;

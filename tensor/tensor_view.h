@@ -19,8 +19,8 @@ TESSERA_API Strides dense_strides(DType dtype, const Shape& shape);
 // Dtype, shape, strides and layout of a value, without its memory.
 struct TESSERA_API TensorDesc {
   DType dtype = DType::kF32;
-  // 0: rows of elements or blocks as in a file. Other values name layouts that one op made for its kernels
-  // (ops/matmul/pack.h); only that op, and those it tells, understand them.
+  // 0: rows of elements or blocks as in a file. Other values name layouts that ops have for their kernels, of
+  // weights (ops/matmul/pack.h) and of caches (ops/cache.h); only these ops understand them.
   std::uint8_t layout = 0;
   Shape shape;
   Strides strides{};

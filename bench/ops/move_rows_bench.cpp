@@ -26,14 +26,18 @@ void add_move_rows(const Setup& setup) {
                     const TensorView rows = o.normal(DType::kF32, {256, 2560});
                     return ops::scatter_add_rows(g, x, rows, o.indices({256}, 512));
                   }});
-  for (const DType dtype : {DType::kBF16, DType::kF16, DType::kQ8_0, DType::kF32}) {
-    add_row(setup, {.name = "append_rows/" + std::string(info(dtype).name) + "/512x8x128",
-                    .build = [=](Graph& g, Operands& o) {
-                      const TensorView cache = o.cache(dtype, ops::CachePart::kKeys, {4096, 8, 128});
+  const auto append = [&](DType dtype, ops::CachePart part, const std::string& name) {
+    add_row(setup, {.name = "append_rows/" + name + "/512x8x128", .build = [=](Graph& g, Operands& o) {
+                      const TensorView cache = o.cache(dtype, part, {4096, 8, 128});
                       const TensorView rows = o.normal(DType::kF32, {512, 8, 128});
                       return ops::append_rows(g, cache, rows, o.number(1024));
                     }});
+  };
+  for (const DType dtype : {DType::kBF16, DType::kF16, DType::kF32}) {
+    append(dtype, ops::CachePart::kKeys, std::string(info(dtype).name));
   }
+  append(DType::kQ8_0, ops::CachePart::kKeys, "q8_0-keys");
+  append(DType::kQ8_0, ops::CachePart::kValues, "q8_0-values");
 }
 
 }  // namespace tessera::bench

@@ -80,7 +80,8 @@ void run_tiles(const KernelArgs& args, std::int64_t begin, std::int64_t end) noe
 
 template <DType cache, auto kernel>
 constexpr KernelFn run_over() {
-  return cache == DType::kQ8_0 ? run_tiles<kernel> : run<kernel>;
+  if constexpr (cache == DType::kQ8_0) return run_tiles<kernel>;
+  return run<kernel>;
 }
 
 struct AppendRow {

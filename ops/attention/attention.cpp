@@ -43,7 +43,7 @@ TensorDesc infer_causal(const OpArgs& args) {
            ", and H a multiple of G");
   }
   if (!is_cache(v, CachePart::kValues) || v.dtype != k.dtype || v.shape != k.shape) {
-    reject("v is " + describe(v) + ", k is " + describe(k));
+    reject("v is " + describe(v) + ", k is " + describe(k) + ", expected " + kCacheTypes);
   }
   if (past != TensorDesc::dense(DType::kI32, {1})) reject("past is " + describe(past) + ", expected i32[1]");
   return TensorDesc::dense(DType::kF32, q.shape);

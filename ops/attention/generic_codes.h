@@ -202,11 +202,10 @@ template <int kHeads, int kBlocks>
 }
 
 // The way of decoding that multiplies codes.
-struct CodeProducts {
+struct CodeProducts : TileProducts {
   template <int kHeads>
   static constexpr int kTileKeys = kCacheTileRows;
 
-  static std::int64_t ahead(const DecodeRun& run) { return tiles_ahead(run.v_stride); }
   template <int kHeads>
   static void begin(const DecodeRun& run, const DecodeSpace& w) {
     auto* queries = reinterpret_cast<QueryCodes*>(w.parts);
@@ -215,9 +214,6 @@ struct CodeProducts {
   template <int kHeads>
   static void score(const DecodeRun& run, const DecodeSpace& w, std::int64_t first) {
     score_codes<kHeads>(run, w, first);
-  }
-  static F32 keep_weights(F32 low, F32 high, float* weights, std::int64_t i, F32 sum) {
-    return keep_floats(low, high, weights, i, sum);
   }
   template <int kHeads>
   static void add(const DecodeBlock& block) {

@@ -35,13 +35,14 @@ struct DecodeSpace {
 
 // A block of keys of a run.
 struct DecodeBlock {
-  const std::byte *k, *v;
+  const std::byte* v;
   float *scores, *y;  // of its first head; y is a partial result
-  std::int64_t k_stride, v_stride, y_stride, keys, dim, bytes_ahead;
+  std::int64_t v_stride, y_stride, keys, dim, bytes_ahead;
   const std::byte* next;  // values to ask for while weights are made, kNextBytes for each key; may be null
 };
 
-// Nothing is read while weights are made: so much of what is read next comes meanwhile.
+// Nothing is read while weights are made: so much comes meanwhile of what the run before, whose values end
+// where these begin, has not asked for.
 constexpr std::int64_t kNextBytes = 16;
 
 template <int kHeads>
@@ -226,11 +227,9 @@ inline void decode_heads(const DecodeRun& run, std::int64_t head) {
   const std::int64_t ahead = Way::ahead(run);
   const auto block = [&](std::int64_t first) {
     float* partial = run.partial + first / kDecodeKeys * tessera::ops::decode_partial_floats(run.dim);
-    return DecodeBlock{.k = run.k + first * run.k_stride,
-                       .v = run.v + first * run.v_stride,
+    return DecodeBlock{.v = run.v + first * run.v_stride,
                        .scores = w.scores + first,
                        .y = partial + head * run.partial_stride,
-                       .k_stride = run.k_stride,
                        .v_stride = run.v_stride,
                        .y_stride = run.partial_stride,
                        .keys = smaller(kDecodeKeys, run.keys - first),

@@ -28,14 +28,21 @@ inline F32 load_scales(const DecodeBlock& block, std::int64_t s, std::int64_t di
   return n >= kLanes ? F32::load_f16(scales) : n > 0 ? F32::load_f16_n(scales, n) : F32::zero();
 }
 
+// What ways of decoding tiles share.
+struct TileProducts {
+  static std::int64_t ahead(const DecodeRun& run) { return tiles_ahead(run.v_stride); }
+  static F32 keep_weights(F32 low, F32 high, float* weights, std::int64_t i, F32 sum) {
+    return keep_floats(low, high, weights, i, sum);
+  }
+};
+
 // Vectors of keys, and of dims, that are taken at a time.
 constexpr int kVectors = 2, kVectorLanes = kVectors * kLanes;
 
-struct TileProducts {
+struct TileFloats : TileProducts {
   template <int kHeads>
   static constexpr int kTileKeys = kVectorLanes;
 
-  static std::int64_t ahead(const DecodeRun& run) { return tiles_ahead(run.v_stride); }
   template <int kHeads>
   static void begin(const DecodeRun&, const DecodeSpace&) {}
 
@@ -71,10 +78,6 @@ struct TileProducts {
       scores[i / kVectors][i % kVectors].store(w.scores + i / kVectors * kDecodeRunKeys + first +
                                                i % kVectors * kLanes);
     }
-  }
-
-  static F32 keep_weights(F32 low, F32 high, float* weights, std::int64_t i, F32 sum) {
-    return keep_floats(low, high, weights, i, sum);
   }
 
   template <int kHeads>

@@ -1,4 +1,5 @@
-// Rows of keys and values of each type, widened to f32: what the vector kernels of this folder share.
+// Rows and tiles of keys and values of each type, widened to f32: what the vector kernels of this folder
+// share.
 #pragma once
 
 #include "ops/attention/kernels.h"

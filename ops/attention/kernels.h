@@ -92,7 +92,7 @@ struct DecodeRun {
   float* partial;  // of head h and block b at h * partial_stride + b * decode_partial_floats(dim)
   std::int64_t partial_stride;   // in elements
   float* workspace;              // decode_workspace_floats(dim), aligned to 64 bytes
-  std::int64_t bytes_ahead = 0;  // of keys and values (Cpu::bytes_ahead)
+  std::int64_t bytes_ahead = 0;  // of keys and values, but of kQ8_0 (Cpu::bytes_ahead)
 };
 
 // Of four heads: queries, scores, and queries as operands of dot products, at most 4 bytes a dim.

@@ -4,7 +4,6 @@
 #include <limits>
 
 #include "ops/attention/kernels.h"
-#include "ops/cache_tiles.h"
 #include "quant/half.h"
 
 namespace tessera::ops {

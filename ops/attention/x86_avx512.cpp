@@ -16,7 +16,7 @@ void attention_q8_0_x86_avx512(const AttentionBlock& block) noexcept { attend<Ti
 void decode_f32_x86_avx512(const DecodeRun& run) noexcept { decode<FloatProducts<Widened<RowF32>>>(run); }
 void decode_f16_x86_avx512(const DecodeRun& run) noexcept { decode<FloatProducts<Widened<RowF16>>>(run); }
 void decode_bf16_x86_avx512(const DecodeRun& run) noexcept { decode<FloatProducts<Widened<RowBf16>>>(run); }
-void decode_q8_0_x86_avx512(const DecodeRun& run) noexcept { decode<TileProducts>(run); }
+void decode_q8_0_x86_avx512(const DecodeRun& run) noexcept { decode<TileFloats>(run); }
 void merge_decoded_x86_avx512(const DecodeMerge& head) noexcept { merge_blocks(head); }
 
 }  // namespace tessera::ops

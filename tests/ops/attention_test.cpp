@@ -231,8 +231,8 @@ TEST(CausalAttention, TakesAStridedCache) {
 TEST(CausalAttention, RefusesOperandsThatDoNotFit) {
   const std::vector<float> q(2 * 6 * 8), wide(2 * 300), k(4 * 2 * 8), other(4 * 3 * 8);
   const std::vector<std::int32_t> past{0}, two{0, 0};
-  const std::string types =
-      "expected f32, f16 or bf16 [C, G, d], or q8_0 as cache_desc lays it out, and H a multiple of G";
+  const std::string cache = "expected f32, f16 or bf16 [C, G, d], or q8_0 as cache_desc lays it out";
+  const std::string types = cache + ", and H a multiple of G";
   const auto attention = [&](const TensorView& qs, const TensorView& ks, const TensorView& vs,
                              const TensorView& at) {
     return refusal([&](Graph& g) { ops::causal_attention(g, qs, ks, vs, at, 1); });
@@ -249,9 +249,9 @@ TEST(CausalAttention, RefusesOperandsThatDoNotFit) {
   EXPECT_EQ(attention(queries, {DType::kQ8_0, {4, 2, 8}, k.data()}, keys, at),
             "causal_attention: k is q8_0[4, 2, 8], q is f32[2, 6, 8], " + types);
   EXPECT_EQ(attention(queries, {DType::kF16, {4, 2, 8}, k.data()}, keys, at),
-            "causal_attention: v is f32[4, 2, 8], k is f16[4, 2, 8]");
+            "causal_attention: v is f32[4, 2, 8], k is f16[4, 2, 8], " + cache);
   EXPECT_EQ(attention(queries, keys, view(other, {4, 3, 8}), at),
-            "causal_attention: v is f32[4, 3, 8], k is f32[4, 2, 8]");
+            "causal_attention: v is f32[4, 3, 8], k is f32[4, 2, 8], " + cache);
   const std::vector<float> blocks(2 * 6 * 32);
   Q8_0Cache key_blocks(ops::CachePart::kKeys, {4, 2, 32}, 0),
       value_blocks(ops::CachePart::kValues, {4, 2, 32}, 0);
@@ -259,8 +259,12 @@ TEST(CausalAttention, RefusesOperandsThatDoNotFit) {
   EXPECT_EQ(attention(of_blocks, value_blocks.view(), value_blocks.view(), at),
             "causal_attention: k is q8_0[4, 2, 32], q is f32[2, 6, 32], " + types);
   EXPECT_EQ(attention(of_blocks, key_blocks.view(), key_blocks.view(), at),
-            "causal_attention: v is q8_0[4, 2, 32], k is q8_0[4, 2, 32]");
+            "causal_attention: v is q8_0[4, 2, 32], k is q8_0[4, 2, 32], " + cache);
   TensorView rows = key_blocks.view();
+  std::swap(rows.strides[0], rows.strides[1]);  // as if row after row
+  EXPECT_EQ(attention(of_blocks, rows, value_blocks.view(), at),
+            "causal_attention: k is q8_0[4, 2, 32], q is f32[2, 6, 32], " + types);
+  rows = key_blocks.view();
   rows.layout = 0;
   EXPECT_EQ(attention(of_blocks, rows, value_blocks.view(), at),
             "causal_attention: k is q8_0[4, 2, 32], q is f32[2, 6, 32], " + types);

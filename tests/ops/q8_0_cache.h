@@ -21,10 +21,7 @@ struct Q8_0Cache {
     bytes.resize(static_cast<std::size_t>(shape[1] * tiles * tile_bytes()), fill);
   }
 
-  // Where block b of row s of a head begins in the codes of its tile, and its scale.
-  std::size_t codes_at(std::int64_t s, std::int64_t head, std::int64_t b) const {
-    return tile_of(s, head) + static_cast<std::size_t>(b * 1024);
-  }
+  // Of block b of row s of a head, in bytes.
   std::size_t scale_at(std::int64_t s, std::int64_t head, std::int64_t b) const {
     return tile_of(s, head) + static_cast<std::size_t>(32 * desc.shape[2] + b * 64 + s % 32 * 2);
   }
@@ -50,6 +47,9 @@ struct Q8_0Cache {
   TensorView view() { return {desc, bytes.data()}; }
 
  private:
+  std::size_t codes_at(std::int64_t s, std::int64_t head, std::int64_t b) const {
+    return tile_of(s, head) + static_cast<std::size_t>(b * 1024);
+  }
   std::int64_t tile_bytes() const { return 32 * (desc.shape[2] / 32 * 34); }
   std::size_t tile_of(std::int64_t s, std::int64_t head) const {
     return static_cast<std::size_t>((head * ((desc.shape[0] + 31) / 32) + s / 32) * tile_bytes());
