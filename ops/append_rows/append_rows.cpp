@@ -56,9 +56,9 @@ void place_key(const quant::BlockQ8_0& block, std::int64_t r, std::int64_t dim, 
 
 // Threads write neighbouring rows: a byte at a time, so that each writes its own.
 void place_value(const quant::BlockQ8_0& block, std::int64_t r, std::int64_t dim, std::byte* tile) {
-  for (std::int64_t i = 0; i < kCacheBlock; ++i) {
-    tile[value_code_at(r, dim + i)] = static_cast<std::byte>(block.qs[i]);
-  }
+  std::byte* codes = tile + value_code_at(r, dim);
+  constexpr std::int64_t kNext = value_code_at(0, 1);
+  for (std::int64_t i = 0; i < kCacheBlock; ++i) codes[i * kNext] = static_cast<std::byte>(block.qs[i]);
 }
 
 template <auto kernel>
