@@ -17,7 +17,7 @@ namespace {
 // what is left of their shares it then takes from others. Of what is left of a share a thread takes a part at
 // a time, at first long streams and in the end little, so that all threads end together; never less than a
 // small part of the whole, beside which taking it costs nothing.
-constexpr std::int64_t kPartTaken = 4, kSmallestPart = 32;
+constexpr std::int64_t kPartTaken = 4, kSmallestPart = 16;
 // Arithmetic of a piece at most: a few milliseconds at 100 GFLOP/s, so that a cancelled run ends soon.
 constexpr double kPieceFlops = 2.5e8;
 
