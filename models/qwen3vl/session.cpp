@@ -134,8 +134,7 @@ Session::Session(std::shared_ptr<const Model> model, const SessionOptions& optio
     return view;
   };
   for (std::int64_t i = 0; i < c.num_hidden_layers; ++i) {
-    const TensorView keys = place(ops::CachePart::kKeys);
-    cache_->layers.push_back({keys, place(ops::CachePart::kValues)});
+    cache_->layers.push_back({place(ops::CachePart::kKeys), place(ops::CachePart::kValues)});
   }
 }
 

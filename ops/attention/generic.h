@@ -187,33 +187,52 @@ inline void load_values(const AttentionBlock& block, const Workspace& w, std::in
   }
 }
 
-// The same of tiles, where what stands beside the last key is another one of the tile.
-template <>
-inline void load_keys<TileQ8_0>(const AttentionBlock& block, const Workspace& w, std::int64_t first,
-                                std::int64_t count) {
+// Of `count` keys from `first` on that lie in tiles: store(s, i, dims) gets kLanes keys from first + s on, of
+// dims i to i + 3. Beside the last key stands another one of the tile.
+template <typename Store>
+inline void for_each_key_of_tiles(const AttentionBlock& block, std::int64_t first, std::int64_t count,
+                                  const Store& store) {
   for (std::int64_t s = 0; s < count; s += kLanes) {
     const TileQ8_0 tile = TileQ8_0::of_row(block.k, first + s, block.k_stride, block.dim);
     for (std::int64_t i = 0; i < block.dim; i += 4) {
       F32 dims[4];
       tile.load_keys((first + s) % kCacheTileRows, i, dims);
-#pragma GCC unroll 4
-      for (std::int64_t j = 0; j < 4; ++j) dims[j].store(w.k + (i + j) * kKeys + s);
+      store(s, i, dims);
     }
   }
 }
 
-template <>
-inline void load_values<TileQ8_0>(const AttentionBlock& block, const Workspace& w, std::int64_t first,
-                                  std::int64_t count) {
+// The same of values: store(s, i, even, odd) gets kLanes dims from i on of values first + s and first + s
+// + 1.
+template <typename Store>
+inline void for_each_value_of_tiles(const AttentionBlock& block, std::int64_t first, std::int64_t count,
+                                    const Store& store) {
   for (std::int64_t s = 0; s < count; s += 2) {
     const TileQ8_0 tile = TileQ8_0::of_row(block.v, first + s, block.v_stride, block.dim);
     for (std::int64_t i = 0; i < block.dim; i += kLanes) {
       F32 even, odd;
       tile.load_values((first + s) % kCacheTileRows, i, even, odd);
-      even.store(w.v + s * w.width + i);
-      odd.store(w.v + (s + 1) * w.width + i);
+      store(s, i, even, odd);
     }
   }
+}
+
+template <>
+inline void load_keys<TileQ8_0>(const AttentionBlock& block, const Workspace& w, std::int64_t first,
+                                std::int64_t count) {
+  for_each_key_of_tiles(block, first, count, [&](std::int64_t s, std::int64_t i, const F32(&dims)[4]) {
+#pragma GCC unroll 4
+    for (std::int64_t j = 0; j < 4; ++j) dims[j].store(w.k + (i + j) * kKeys + s);
+  });
+}
+
+template <>
+inline void load_values<TileQ8_0>(const AttentionBlock& block, const Workspace& w, std::int64_t first,
+                                  std::int64_t count) {
+  for_each_value_of_tiles(block, first, count, [&](std::int64_t s, std::int64_t i, F32 even, F32 odd) {
+    even.store(w.v + s * w.width + i);
+    odd.store(w.v + (s + 1) * w.width + i);
+  });
 }
 
 // Turns n scores of each of the rows, a strip, into weights, and moves the rows' maxima and sums on. Lanes

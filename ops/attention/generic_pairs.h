@@ -116,33 +116,22 @@ inline void load_pair_values(const AttentionBlock& block, const PairSpace& w, st
   }
 }
 
-// The same of tiles, where what stands beside the last key is another one of the tile.
 template <>
 inline void load_pair_keys<TileQ8_0>(const AttentionBlock& block, const PairSpace& w, std::int64_t first,
                                      std::int64_t count) {
-  for (std::int64_t s = 0; s < count; s += kLanes) {
-    const TileQ8_0 tile = TileQ8_0::of_row(block.k, first + s, block.k_stride, block.dim);
-    float* panel = w.k + s / kPanelKeys * kPanelKeys * w.pairs + s % kPanelKeys;
-    for (std::int64_t i = 0; i < block.dim; i += 4) {
-      F32 dims[4];
-      tile.load_keys((first + s) % kCacheTileRows, i, dims);
-      Pairs::interleaved(dims[0], dims[1]).bits().store(panel + i / 2 * kPanelKeys);
-      Pairs::interleaved(dims[2], dims[3]).bits().store(panel + (i / 2 + 1) * kPanelKeys);
-    }
-  }
+  for_each_key_of_tiles(block, first, count, [&](std::int64_t s, std::int64_t i, const F32(&dims)[4]) {
+    float* to = w.k + s / kPanelKeys * kPanelKeys * w.pairs + s % kPanelKeys + i / 2 * kPanelKeys;
+    Pairs::interleaved(dims[0], dims[1]).bits().store(to);
+    Pairs::interleaved(dims[2], dims[3]).bits().store(to + kPanelKeys);
+  });
 }
 
 template <>
 inline void load_pair_values<TileQ8_0>(const AttentionBlock& block, const PairSpace& w, std::int64_t first,
                                        std::int64_t count) {
-  for (std::int64_t s = 0; s < count; s += 2) {
-    const TileQ8_0 tile = TileQ8_0::of_row(block.v, first + s, block.v_stride, block.dim);
-    for (std::int64_t i = 0; i < block.dim; i += kLanes) {
-      F32 even, odd;
-      tile.load_values((first + s) % kCacheTileRows, i, even, odd);
-      Pairs::interleaved(even, odd).bits().store(w.v + s / 2 * w.width + i);
-    }
-  }
+  for_each_value_of_tiles(block, first, count, [&](std::int64_t s, std::int64_t i, F32 even, F32 odd) {
+    Pairs::interleaved(even, odd).bits().store(w.v + s / 2 * w.width + i);
+  });
 }
 
 // Turns the n scores of row r, the strip's row at, into weights. Lanes beyond n become -inf: their weight of

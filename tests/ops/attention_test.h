@@ -232,7 +232,7 @@ struct TestCache {
   // Makes the first element of row s of a head NaN, or, of q8_0, block b.
   void spoil(std::int64_t s, std::int64_t head, std::int64_t b = 0) {
     std::size_t at = static_cast<std::size_t>(s * desc.strides[0] + head * desc.strides[1]);
-    if (desc.dtype == DType::kQ8_0) at = Q8_0Cache(ops::CachePart::kKeys, desc.shape, 0).scale_at(s, head, b);
+    if (desc.dtype == DType::kQ8_0) at = Q8_0Cache::scale_at(desc.shape, s, head, b);
     std::fill_n(bytes.begin() + static_cast<std::ptrdiff_t>(at), desc.dtype == DType::kF32 ? 4 : 2, 0xFF);
   }
   TensorView view() { return {desc, bytes.data()}; }

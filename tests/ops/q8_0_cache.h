@@ -5,7 +5,6 @@
 #include <vector>
 
 #include "ops/ops.h"
-#include "quant/formats.h"
 #include "quant/q8_0.h"
 
 namespace tessera::testing {
@@ -17,13 +16,15 @@ struct Q8_0Cache {
 
   Q8_0Cache(ops::CachePart part, const Shape& shape, std::uint8_t fill)
       : desc(ops::cache_desc(DType::kQ8_0, part, shape)), keys(part == ops::CachePart::kKeys) {
-    const std::int64_t tiles = (shape[0] + 31) / 32;
-    bytes.resize(static_cast<std::size_t>(shape[1] * tiles * tile_bytes()), fill);
+    bytes.resize(tile_of(shape, 0, shape[1]), fill);
   }
 
-  // Of block b of row s of a head, in bytes.
+  // Of block b of row s of a head in a cache of that shape, in bytes.
+  static std::size_t scale_at(const Shape& shape, std::int64_t s, std::int64_t head, std::int64_t b) {
+    return tile_of(shape, s, head) + static_cast<std::size_t>(32 * shape[2] + b * 64 + s % 32 * 2);
+  }
   std::size_t scale_at(std::int64_t s, std::int64_t head, std::int64_t b) const {
-    return tile_of(s, head) + static_cast<std::size_t>(32 * desc.shape[2] + b * 64 + s % 32 * 2);
+    return scale_at(desc.shape, s, head, b);
   }
   void put(std::int64_t s, std::int64_t head, std::int64_t b, const quant::BlockQ8_0& block) {
     std::memcpy(&bytes[scale_at(s, head, b)], &block.d, 2);
@@ -38,8 +39,7 @@ struct Q8_0Cache {
     const std::int64_t heads = desc.shape[1], blocks = desc.shape[2] / 32;
     for (std::size_t i = 0; i < values.size() / 32; ++i) {
       quant::BlockQ8_0 block;
-      quant::find_format(DType::kQ8_0)
-          ->encode_row(&values[i * 32], 32, reinterpret_cast<std::uint8_t*>(&block));
+      quant::encode(&values[i * 32], &block);
       const auto at = static_cast<std::int64_t>(i);
       put(first + at / blocks / heads, at / blocks % heads, at % blocks, block);
     }
@@ -48,11 +48,11 @@ struct Q8_0Cache {
 
  private:
   std::size_t codes_at(std::int64_t s, std::int64_t head, std::int64_t b) const {
-    return tile_of(s, head) + static_cast<std::size_t>(b * 1024);
+    return tile_of(desc.shape, s, head) + static_cast<std::size_t>(b * 1024);
   }
-  std::int64_t tile_bytes() const { return 32 * (desc.shape[2] / 32 * 34); }
-  std::size_t tile_of(std::int64_t s, std::int64_t head) const {
-    return static_cast<std::size_t>((head * ((desc.shape[0] + 31) / 32) + s / 32) * tile_bytes());
+  static std::size_t tile_of(const Shape& shape, std::int64_t s, std::int64_t head) {
+    const std::int64_t tile_bytes = 32 * (shape[2] / 32 * 34);
+    return static_cast<std::size_t>((head * ((shape[0] + 31) / 32) + s / 32) * tile_bytes);
   }
 };
 
