@@ -7,10 +7,11 @@
 // Of row r of the tile and dim i of the block the code lies in these 1024 bytes at
 //
 //   keys      128 (i / 4) + 4 r + i % 4
-//   values    64 (r / 2) + 2 i + r % 2
+//   values    128 (r / 4) + 4 i + r % 4
 //
-// Byte dot products find four dims of a key in a lane, beside other keys, and take unsigned codes: those of
-// keys are 128 larger. Dot products of words find two values of a dim in a lane.
+// Dot products of unsigned with signed bytes find four dims of a key in a lane, beside other keys, and four
+// values of a dim, beside other dims. Queries have signs, so codes of keys are 128 larger; weights have none,
+// and neither have scales.
 //
 // The last tile of a head may have rows that the cache has not: they belong to the memory, and are never
 // written.
@@ -28,7 +29,7 @@ static constexpr std::int64_t key_code_at(std::int64_t r, std::int64_t d) {
   return d / kCacheBlock * kCacheBlockCodes + d % kCacheBlock / 4 * (4 * kCacheTileRows) + 4 * r + d % 4;
 }
 static constexpr std::int64_t value_code_at(std::int64_t r, std::int64_t d) {
-  return d / kCacheBlock * kCacheBlockCodes + r / 2 * (2 * kCacheBlock) + d % kCacheBlock * 2 + r % 2;
+  return d / kCacheBlock * kCacheBlockCodes + r / 4 * (4 * kCacheBlock) + 4 * (d % kCacheBlock) + r % 4;
 }
 // Where rows have `dim` dims.
 static constexpr std::int64_t cache_scale_at(std::int64_t dim, std::int64_t r, std::int64_t d) {

@@ -202,17 +202,16 @@ inline void for_each_key_of_tiles(const AttentionBlock& block, std::int64_t firs
   }
 }
 
-// The same of values: store(s, i, even, odd) gets kLanes dims from i on of values first + s and first + s
-// + 1.
+// The same of values: store(s, i, rows) gets kLanes dims from i on of values first + s to first + s + 3.
 template <typename Store>
 inline void for_each_value_of_tiles(const AttentionBlock& block, std::int64_t first, std::int64_t count,
                                     const Store& store) {
-  for (std::int64_t s = 0; s < count; s += 2) {
+  for (std::int64_t s = 0; s < count; s += 4) {
     const TileQ8_0 tile = TileQ8_0::of_row(block.v, first + s, block.v_stride, block.dim);
     for (std::int64_t i = 0; i < block.dim; i += kLanes) {
-      F32 even, odd;
-      tile.load_values((first + s) % kCacheTileRows, i, even, odd);
-      store(s, i, even, odd);
+      F32 rows[4];
+      tile.load_values((first + s) % kCacheTileRows, i, rows);
+      store(s, i, rows);
     }
   }
 }
@@ -229,9 +228,9 @@ inline void load_keys<TileQ8_0>(const AttentionBlock& block, const Workspace& w,
 template <>
 inline void load_values<TileQ8_0>(const AttentionBlock& block, const Workspace& w, std::int64_t first,
                                   std::int64_t count) {
-  for_each_value_of_tiles(block, first, count, [&](std::int64_t s, std::int64_t i, F32 even, F32 odd) {
-    even.store(w.v + s * w.width + i);
-    odd.store(w.v + (s + 1) * w.width + i);
+  for_each_value_of_tiles(block, first, count, [&](std::int64_t s, std::int64_t i, const F32(&rows)[4]) {
+#pragma GCC unroll 4
+    for (std::int64_t j = 0; j < 4; ++j) rows[j].store(w.v + (s + j) * w.width + i);
   });
 }
 

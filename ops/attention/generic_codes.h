@@ -4,8 +4,9 @@
 // low in -64 .. 64. Products are summed as integers over 32 dims, for scores, or 256 keys, for values. Lanes
 // of scores run along the keys of a tile.
 //
-// Weights of a head times the scales of the values' blocks are rounded to words, for each 32 dims with a step
-// of 1 / 32767 of the largest over the keys of the block: 256 products with codes fit 31 bits.
+// Weights of a head times the scales of the values' blocks are rounded to 256 high + low, for each 32 dims
+// with a step of 1 / 65535 of the largest over the keys of the block: 256 products with codes fit 31 bits.
+// Four keys of a dim are summed in a lane.
 //
 // The three loops stay functions of their own: inlined into one, they take a quarter longer.
 #pragma once
@@ -119,85 +120,121 @@ template <int kHeads>
   }
 }
 
-// Words of a block, zero beyond its keys up to two vectors, and their steps: NaN where a scale is not finite.
-struct WordWeights {
-  alignas(64) std::int16_t words[kMostBlocks][4][kDecodeKeys];
+// Weights of a block as bytes, zero beyond its keys up to two vectors: of each tile the high ones, then the
+// low ones, four of which are a quad. Steps are NaN where a scale is not finite.
+struct ByteWeights {
+  alignas(64) std::uint8_t bytes[kMostBlocks][4][kDecodeKeys / kCacheTileRows][2][kCacheTileRows];
   float step[kMostBlocks][4];
 };
 
-template <int kHeads>
-[[gnu::noinline]] void round_weights(const DecodeBlock& block, WordWeights& out) {
+// Of kBlocks blocks from b on.
+template <int kHeads, int kBlocks>
+[[gnu::noinline]] void round_weights(const DecodeBlock& block, std::int64_t b, ByteWeights& out) {
+  constexpr float kLargest = 65535;
   const auto weights = [&](int h, std::int64_t s) {
     return F32::load(block.scores + h * kDecodeRunKeys + s);
   };
-  for (std::int64_t b = 0; b < block.dim / kCacheBlock; ++b) {
-    const std::int64_t dim = b * kCacheBlock;
-    F32 nothing = F32::zero(), top[kHeads];
+  float scales[kBlocks][kDecodeKeys];
+  F32 nothing[kBlocks], top[kLanes];
+#pragma GCC unroll 16
+  for (int i = 0; i < kLanes; ++i) top[i] = F32::zero();
+#pragma GCC unroll 2
+  for (int j = 0; j < kBlocks; ++j) nothing[j] = F32::zero();
+  for (std::int64_t first = 0; first < block.keys; first += kCacheTileRows) {
+    const TileQ8_0 tile{block.v + first * block.v_stride, block.dim};
+#pragma GCC unroll 2
+    for (std::int64_t r = 0; r < kCacheTileRows; r += kLanes) {
+      const std::int64_t s = first + r;
+#pragma GCC unroll 2
+      for (int j = 0; j < kBlocks; ++j) {
+        const F32 scale = load_scales(tile.scales(r, (b + j) * kCacheBlock), block.keys - s);
+        scale.store(scales[j] + s);
+        nothing[j] = F32::fma(scale, F32::zero(), nothing[j]);
 #pragma GCC unroll 4
-    for (int h = 0; h < kHeads; ++h) top[h] = F32::zero();
-    for (std::int64_t s = 0; s < block.keys; s += kLanes) {
-      const F32 scale = load_scales(block, s, dim), size = F32::abs(scale);
-      nothing = F32::fma(scale, F32::zero(), nothing);
-#pragma GCC unroll 4
-      for (int h = 0; h < kHeads; ++h) top[h] = F32::max(weights(h, s) * size, top[h]);
+        for (int h = 0; h < kHeads; ++h) {
+          top[j * kHeads + h] = F32::max(weights(h, s) * scale, top[j * kHeads + h]);
+        }
+      }
     }
-    const float bad = nothing.sum();
-    F32 factor[kHeads];
+  }
+  F32::transpose(top);
+  // The inverse of a smaller one would not be finite.
+  F32 largest = F32::all(1e-33f);
+#pragma GCC unroll 16
+  for (int i = 0; i < kLanes; ++i) largest = F32::max(top[i], largest);
+  float factors[kLanes], steps[kLanes];
+  (F32::all(kLargest) / largest).store(factors);
+  (largest * F32::all(1 / kLargest)).store(steps);
+  F32 factor[kBlocks][kHeads];
+#pragma GCC unroll 2
+  for (int j = 0; j < kBlocks; ++j) {
+    const float bad = nothing[j].sum();
 #pragma GCC unroll 4
     for (int h = 0; h < kHeads; ++h) {
-      const float largest = top[h].largest();
-      // The inverse of a smaller one would not be finite.
-      factor[h] = F32::all(largest > 1e-33f ? 32767 / largest : 0.0f);
-      out.step[b][h] = largest / 32767 + bad;
+      factor[j][h] = F32::all(factors[j * kHeads + h]);
+      out.step[b + j][h] = steps[j * kHeads + h] + bad;
     }
-    // Meanwhile the codes of a tile come: four for each key.
-    const std::byte* next = block.v + tiles_ahead(block.v_stride) + tessera::ops::value_code_at(0, dim);
-    for (std::int64_t s = 0; s < block.keys; s += 2 * kLanes) {
-      for (std::int64_t i = s; i < s + 2 * kLanes; i += 16) __builtin_prefetch(next + 4 * i);
-      const F32 low = load_scales(block, s, dim), high = load_scales(block, s + kLanes, dim);
+  }
+  // Meanwhile the codes of a tile come: four for each key.
+  const std::byte* next =
+      block.v + tiles_ahead(block.v_stride) + tessera::ops::value_code_at(0, b * kCacheBlock);
+  for (std::int64_t s = 0; s < block.keys; s += kCacheTileRows) {
+#pragma GCC unroll 2
+    for (int j = 0; j < kBlocks; ++j) {
+      for (std::int64_t i = s; i < s + kCacheTileRows; i += 16) {
+        __builtin_prefetch(next + tessera::ops::kCacheBlockCodes * j + 4 * i);
+      }
+      const F32 low = F32::load(scales[j] + s), high = F32::load(scales[j] + s + kLanes);
 #pragma GCC unroll 4
       for (int h = 0; h < kHeads; ++h) {
-        store_i16(weights(h, s) * low * factor[h], weights(h, s + kLanes) * high * factor[h],
-                  out.words[b][h] + s);
+        store_bytes(weights(h, s) * low * factor[j][h], weights(h, s + kLanes) * high * factor[j][h],
+                    out.bytes[b + j][h][s / kCacheTileRows][0]);
       }
     }
   }
 }
 
-// Adds words times codes of the tile from key `first` on to y, integers there, for kBlocks blocks from b on.
-template <int kHeads, int kBlocks>
-[[gnu::noinline]] void add_codes(const DecodeBlock& block, const WordWeights& weights, std::int64_t first,
+// Adds weights times codes of block b of the tile from key `first` on to y, integers there.
+template <int kHeads>
+[[gnu::noinline]] void add_codes(const DecodeBlock& block, const ByteWeights& weights, std::int64_t first,
                                  std::int64_t b) {
-  const auto y = [&](int i) {
-    return block.y + i / 2 % kHeads * block.y_stride + (b + i / (kHeads * 2)) * kCacheBlock + i % 2 * kLanes;
-  };
-  I32 sum[kBlocks][kHeads][2];
-#pragma GCC unroll 16
-  for (int i = 0; i < kBlocks * kHeads * 2; ++i) {
-    sum[i / (kHeads * 2)][i / 2 % kHeads][i % 2] = load_i32(y(i));
+  I32 high[kHeads][kTileVectors], low[kHeads][kTileVectors];
+#pragma GCC unroll 4
+  for (int h = 0; h < kHeads; ++h) {
+#pragma GCC unroll 2
+    for (int j = 0; j < kTileVectors; ++j) high[h][j] = low[h][j] = I32::all(0);
   }
   const std::int64_t ahead = tiles_ahead(block.v_stride);
   const std::byte* tile = block.v + first * block.v_stride;
-  const auto* codes =
-      reinterpret_cast<const std::int8_t*>(tile + tessera::ops::value_code_at(0, b * kCacheBlock));
-  const std::int64_t pairs = (smaller(kCacheTileRows, block.keys - first) + 1) / 2;
-  for (std::int64_t pair = 0; pair < pairs; ++pair, codes += 2 * kCacheBlock) {
+  const auto& bytes = weights.bytes[b];
+#pragma GCC unroll 8
+  for (std::int64_t s = 0; s < kCacheTileRows; s += 4) {
+    const auto* at =
+        reinterpret_cast<const std::uint8_t*>(tile + tessera::ops::value_code_at(s, b * kCacheBlock));
+    Quads codes[kTileVectors];
 #pragma GCC unroll 2
-    for (int j = 0; j < kBlocks; ++j) {
-      const std::int8_t* at = codes + j * tessera::ops::kCacheBlockCodes;
-      __builtin_prefetch(at + ahead);
-      const Words low = Words::load(at), high = Words::load(at + 2 * kLanes);
+    for (int j = 0; j < kTileVectors; ++j) {
+      codes[j] = Quads::load(at + 4 * kLanes * j);
+      __builtin_prefetch(at + 4 * kLanes * j + ahead);
+    }
 #pragma GCC unroll 4
-      for (int h = 0; h < kHeads; ++h) {
-        const Words weight = Words::all(weights.words[b + j][h] + first + 2 * pair);
-        sum[j][h][0] = add_dots(sum[j][h][0], low, weight);
-        sum[j][h][1] = add_dots(sum[j][h][1], high, weight);
+    for (int h = 0; h < kHeads; ++h) {
+      const auto& of_tile = bytes[h][first / kCacheTileRows];
+      const Quads weight = Quads::all(of_tile[0] + s), rest = Quads::all(of_tile[1] + s);
+#pragma GCC unroll 2
+      for (int j = 0; j < kTileVectors; ++j) {
+        high[h][j] = add_dots(high[h][j], weight, codes[j]);
+        low[h][j] = add_dots(low[h][j], rest, codes[j]);
       }
     }
   }
-#pragma GCC unroll 16
-  for (int i = 0; i < kBlocks * kHeads * 2; ++i) {
-    store_i32(sum[i / (kHeads * 2)][i / 2 % kHeads][i % 2], y(i));
+#pragma GCC unroll 4
+  for (int h = 0; h < kHeads; ++h) {
+#pragma GCC unroll 2
+    for (int j = 0; j < kTileVectors; ++j) {
+      float* y = block.y + h * block.y_stride + b * kCacheBlock + j * kLanes;
+      store_i32(load_i32(y) + (shifted_left<8>(high[h][j]) + low[h][j]), y);
+    }
   }
 }
 
@@ -217,13 +254,13 @@ struct CodeProducts : TileProducts {
   }
   template <int kHeads>
   static void add(const DecodeBlock& block) {
-    WordWeights weights;
-    round_weights<kHeads>(block, weights);
+    ByteWeights weights;
     const std::int64_t blocks = block.dim / kCacheBlock;
+    std::int64_t b = 0;
+    for (; b + 2 <= blocks; b += 2) round_weights<kHeads, 2>(block, b, weights);
+    for (; b < blocks; ++b) round_weights<kHeads, 1>(block, b, weights);
     for (std::int64_t s = 0; s < block.keys; s += kCacheTileRows) {
-      std::int64_t b = 0;
-      for (; b + 2 <= blocks; b += 2) add_codes<kHeads, 2>(block, weights, s, b);
-      for (; b < blocks; ++b) add_codes<kHeads, 1>(block, weights, s, b);
+      for (b = 0; b < blocks; ++b) add_codes<kHeads>(block, weights, s, b);
     }
     for (int h = 0; h < kHeads; ++h) {
       float* y = block.y + h * block.y_stride;

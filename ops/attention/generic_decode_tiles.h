@@ -20,11 +20,8 @@ inline void ask_for_scales(const DecodeRun& run, std::int64_t first, std::int64_
   __builtin_prefetch(run.v + first * run.v_stride + at);
 }
 
-// kLanes scales of the values of a block from key s on; those beyond its keys are zero.
-inline F32 load_scales(const DecodeBlock& block, std::int64_t s, std::int64_t dim) {
-  const TileQ8_0 tile = TileQ8_0::of_row(block.v, s, block.v_stride, block.dim);
-  const std::uint16_t* scales = tile.scales(s % kCacheTileRows, dim);
-  const std::int64_t n = block.keys - s;
+// kLanes scales of which n are of keys; the others are zero.
+inline F32 load_scales(const std::uint16_t* scales, std::int64_t n) {
   return n >= kLanes ? F32::load_f16(scales) : n > 0 ? F32::load_f16_n(scales, n) : F32::zero();
 }
 
@@ -84,8 +81,9 @@ struct TileFloats : TileProducts {
   static void add(const DecodeBlock& block) {
     float weights[kMostBlocks][kHeads][kDecodeKeys];
     for (std::int64_t s = 0; s < block.keys; s += kLanes) {
+      const TileQ8_0 tile = TileQ8_0::of_row(block.v, s, block.v_stride, block.dim);
       for (std::int64_t b = 0; b < block.dim / kCacheBlock; ++b) {
-        const F32 scales = load_scales(block, s, b * kCacheBlock);
+        const F32 scales = load_scales(tile.scales(s % kCacheTileRows, b * kCacheBlock), block.keys - s);
 #pragma GCC unroll 4
         for (int h = 0; h < kHeads; ++h) {
           (F32::load(block.scores + h * kDecodeRunKeys + s) * scales).store(weights[b][h] + s);
@@ -100,6 +98,20 @@ struct TileFloats : TileProducts {
   }
 
  private:
+  // Adds weights times codes of value s + kIndex, whose codes are bytes kIndex of quads.
+  template <int kHeads, int kIndex>
+  static void add_value(const Quads (&quads)[kVectors], const float (&weights)[kHeads][kDecodeKeys],
+                        std::int64_t s, F32 (&sum)[kHeads][kVectors]) {
+    F32 codes[kVectors];
+#pragma GCC unroll 2
+    for (int j = 0; j < kVectors; ++j) codes[j] = I32::signed_byte<kIndex>(quads[j]).to_f32();
+#pragma GCC unroll 4
+    for (int h = 0; h < kHeads; ++h) {
+      const F32 weight = F32::all(weights[h][s + kIndex]);
+#pragma GCC unroll 2
+      for (int j = 0; j < kVectors; ++j) sum[h][j] = F32::fma(weight, codes[j], sum[h][j]);
+    }
+  }
   // Adds weights times codes of the tile from key `first` on to y, for kVectors vectors of dims from i on.
   template <int kHeads>
   static void add_tile(const DecodeBlock& block, const float (&weights)[kHeads][kDecodeKeys],
@@ -113,21 +125,17 @@ struct TileFloats : TileProducts {
     }
     const std::int64_t ahead = tiles_ahead(block.v_stride);
     const std::int64_t last = smaller(first + kCacheTileRows, block.keys);
-    for (std::int64_t s = first; s < last; s += 2) {
-      const auto* codes =
-          reinterpret_cast<const std::int8_t*>(tile + tessera::ops::value_code_at(s - first, i));
-      I32 even[kVectors], odd[kVectors];
+    for (std::int64_t s = first; s < last; s += 4) {
+      const auto* at =
+          reinterpret_cast<const std::uint8_t*>(tile + tessera::ops::value_code_at(s - first, i));
+      Quads codes[kVectors];
 #pragma GCC unroll 2
-      for (int j = 0; j < kVectors; ++j) I32::load_pairs(codes + 2 * kLanes * j, even[j], odd[j]);
-      __builtin_prefetch(codes + ahead);
-#pragma GCC unroll 4
-      for (int h = 0; h < kHeads; ++h) {
-        const F32 a = F32::all(weights[h][s]), b = F32::all(weights[h][s + 1]);
-#pragma GCC unroll 2
-        for (int j = 0; j < kVectors; ++j) {
-          sum[h][j] = F32::fma(b, odd[j].to_f32(), F32::fma(a, even[j].to_f32(), sum[h][j]));
-        }
-      }
+      for (int j = 0; j < kVectors; ++j) codes[j] = Quads::load(at + 4 * kLanes * j);
+      for (int line = 0; line < 4 * kVectorLanes; line += 64) __builtin_prefetch(at + ahead + line);
+      add_value<kHeads, 0>(codes, weights, s, sum);
+      add_value<kHeads, 1>(codes, weights, s, sum);
+      add_value<kHeads, 2>(codes, weights, s, sum);
+      add_value<kHeads, 3>(codes, weights, s, sum);
     }
 #pragma GCC unroll 8
     for (int n = 0; n < kHeads * kVectors; ++n) {

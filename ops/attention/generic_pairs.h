@@ -129,8 +129,9 @@ inline void load_pair_keys<TileQ8_0>(const AttentionBlock& block, const PairSpac
 template <>
 inline void load_pair_values<TileQ8_0>(const AttentionBlock& block, const PairSpace& w, std::int64_t first,
                                        std::int64_t count) {
-  for_each_value_of_tiles(block, first, count, [&](std::int64_t s, std::int64_t i, F32 even, F32 odd) {
-    Pairs::interleaved(even, odd).bits().store(w.v + s / 2 * w.width + i);
+  for_each_value_of_tiles(block, first, count, [&](std::int64_t s, std::int64_t i, const F32(&rows)[4]) {
+    Pairs::interleaved(rows[0], rows[1]).bits().store(w.v + s / 2 * w.width + i);
+    Pairs::interleaved(rows[2], rows[3]).bits().store(w.v + (s / 2 + 1) * w.width + i);
   });
 }
 

@@ -103,14 +103,16 @@ struct TileQ8_0 {
     dims[2] = (I32::byte<2>(codes).to_f32() - offset) * scale;
     dims[3] = (I32::byte<3>(codes).to_f32() - offset) * scale;
   }
-  // kLanes dims from d on, a multiple of it, of the values in rows r and r + 1, r even.
-  void load_values(std::int64_t r, std::int64_t d, F32& first, F32& second) const {
-    I32 codes[2];
-    I32::load_pairs(reinterpret_cast<const std::int8_t*>(tile + tessera::ops::value_code_at(r, d)), codes[0],
-                    codes[1]);
+  // kLanes dims from d on, a multiple of it, of the values in rows r to r + 3, a vector each, r a multiple
+  // of 4.
+  void load_values(std::int64_t r, std::int64_t d, F32 (&rows)[4]) const {
+    const auto* at = reinterpret_cast<const std::uint8_t*>(tile + tessera::ops::value_code_at(r, d));
+    const Quads codes = Quads::load(at);
     const std::uint16_t* scale = scales(r, d);
-    first = codes[0].to_f32() * F32::all_f16(scale[0]);
-    second = codes[1].to_f32() * F32::all_f16(scale[1]);
+    rows[0] = I32::signed_byte<0>(codes).to_f32() * F32::all_f16(scale[0]);
+    rows[1] = I32::signed_byte<1>(codes).to_f32() * F32::all_f16(scale[1]);
+    rows[2] = I32::signed_byte<2>(codes).to_f32() * F32::all_f16(scale[2]);
+    rows[3] = I32::signed_byte<3>(codes).to_f32() * F32::all_f16(scale[3]);
   }
 };
 

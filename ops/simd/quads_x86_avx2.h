@@ -14,13 +14,12 @@ struct Quads {
     return {_mm256_loadu_si256(reinterpret_cast<const __m256i*>(p))};
   }
   void store(std::uint8_t* p) const { _mm256_storeu_si256(reinterpret_cast<__m256i*>(p), v); }
-  // The same four signed bytes in all lanes.
-  static Quads all(const std::int8_t* four) {
+  // The same four bytes in all lanes.
+  static Quads all(const void* four) {
     int quad;
     __builtin_memcpy(&quad, four, 4);
     return {_mm256_set1_epi32(quad)};
   }
-  static Quads all(const std::int32_t* four) { return {_mm256_set1_epi32(*four)}; }
   static Quads all_bytes(int byte) { return {_mm256_set1_epi8(static_cast<char>(byte))}; }
   // Bits of pairs of bytes move; what crosses into the other byte has to be masked out.
   template <int kBits>
@@ -48,11 +47,11 @@ struct I32 {
   static I32 load_i8(const std::uint8_t* p) {
     return {_mm256_cvtepi8_epi32(_mm_loadl_epi64(reinterpret_cast<const __m128i*>(p)))};
   }
-  // Of kLanes pairs of signed bytes the first ones and the second ones.
-  static void load_pairs(const std::int8_t* p, I32& first, I32& second) {
-    const __m256i pairs = _mm256_cvtepi16_epi32(_mm_loadu_si128(reinterpret_cast<const __m128i*>(p)));
-    first = {_mm256_srai_epi32(_mm256_slli_epi32(pairs, 24), 24)};
-    second = {_mm256_srai_epi32(pairs, 8)};
+  // The same, signed.
+  template <int kIndex>
+  static I32 signed_byte(Quads quads) {
+    if constexpr (kIndex == 3) return {_mm256_srai_epi32(quads.v, 24)};
+    return {_mm256_srai_epi32(_mm256_slli_epi32(quads.v, 24 - 8 * kIndex), 24)};
   }
   F32 to_f32() const { return {_mm256_cvtepi32_ps(v)}; }
 };

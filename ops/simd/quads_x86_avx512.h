@@ -10,12 +10,11 @@ struct Quads {
 
   static Quads load(const std::uint8_t* p) { return {_mm512_loadu_si512(p)}; }
   void store(std::uint8_t* p) const { _mm512_storeu_si512(p, v); }
-  static Quads all(const std::int8_t* four) {
+  static Quads all(const void* four) {
     int quad;
     __builtin_memcpy(&quad, four, 4);
     return {_mm512_set1_epi32(quad)};
   }
-  static Quads all(const std::int32_t* four) { return {_mm512_set1_epi32(*four)}; }
   static Quads all_bytes(int byte) { return {_mm512_set1_epi8(static_cast<char>(byte))}; }
   template <int kBits>
   Quads shifted_right() const {
@@ -40,10 +39,10 @@ struct I32 {
   static I32 load_i8(const std::uint8_t* p) {
     return {_mm512_cvtepi8_epi32(_mm_loadu_si128(reinterpret_cast<const __m128i*>(p)))};
   }
-  static void load_pairs(const std::int8_t* p, I32& first, I32& second) {
-    const __m512i pairs = _mm512_cvtepi16_epi32(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(p)));
-    first = {_mm512_srai_epi32(_mm512_slli_epi32(pairs, 24), 24)};
-    second = {_mm512_srai_epi32(pairs, 8)};
+  template <int kIndex>
+  static I32 signed_byte(Quads quads) {
+    if constexpr (kIndex == 3) return {_mm512_srai_epi32(quads.v, 24)};
+    return {_mm512_srai_epi32(_mm512_slli_epi32(quads.v, 24 - 8 * kIndex), 24)};
   }
   F32 to_f32() const { return {_mm512_cvtepi32_ps(v)}; }
 };

@@ -30,7 +30,7 @@ struct Q8_0Cache {
     std::memcpy(&bytes[scale_at(s, head, b)], &block.d, 2);
     const auto row = static_cast<std::size_t>(s % 32);
     for (std::size_t i = 0; i < 32; ++i) {
-      const std::size_t at = keys ? i / 4 * 128 + row * 4 + i % 4 : row / 2 * 64 + i * 2 + row % 2;
+      const std::size_t at = keys ? i / 4 * 128 + row * 4 + i % 4 : row / 4 * 128 + i * 4 + row % 4;
       bytes[codes_at(s, head, b) + at] = static_cast<std::uint8_t>(block.qs[i] + (keys ? 128 : 0));
     }
   }
