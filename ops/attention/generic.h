@@ -143,7 +143,7 @@ inline std::int64_t seen(const AttentionBlock& block, std::int64_t position) {
 }
 
 inline void begin_rows(const AttentionBlock& block, const Workspace& w) {
-  const F32 scale = F32::all(block.scale);
+  const F32 scale = F32::all(block.scale * kLog2E);
   for (std::int64_t r = 0; r < block.positions * block.heads; ++r) {
     const float* q = block.q + r / block.heads * block.q_stride + r % block.heads * block.q_head_stride;
     for (std::int64_t i = 0; i < w.width; i += kLanes) {
@@ -247,14 +247,14 @@ inline void weigh(const Workspace& w, std::int64_t first, std::int64_t rows, std
     w.next[r] = top.largest();
   }
   for (std::int64_t r = first; r < first + rows; r += kLanes) {
-    exp(F32::load(w.largest + r) - F32::load(w.next + r)).store(w.factor + r);
+    exp2(F32::load(w.largest + r) - F32::load(w.next + r)).store(w.factor + r);
   }
   for (std::int64_t r = first; r < first + rows; ++r) {
     float* s = w.scores + (r - first) * kKeys;
     const F32 top = F32::all(w.next[r]);
     F32 sum = F32::zero();
     for (std::int64_t i = 0; i < n; i += kLanes) {
-      const F32 weight = exp(F32::load(s + i) - top);
+      const F32 weight = exp2(F32::load(s + i) - top);
       weight.store(s + i);
       sum = sum + weight;
     }

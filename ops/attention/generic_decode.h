@@ -47,7 +47,7 @@ constexpr std::int64_t kNextBytes = 16;
 
 template <int kHeads>
 inline void begin_heads(const DecodeRun& run, const DecodeSpace& w, const float* q) {
-  const F32 scale = F32::all(run.scale);
+  const F32 scale = F32::all(run.scale * kLog2E);
   for (int h = 0; h < kHeads; ++h, q += run.q_head_stride) {
     for (std::int64_t i = 0; i < w.width; i += kLanes) {
       (i < run.dim ? load_part(q + i, run.dim - i) * scale : F32::zero()).store(w.q + h * w.width + i);
@@ -97,8 +97,8 @@ inline void weigh_block(std::int64_t width, const DecodeBlock& block) {
 
 // Weights as f32, from logarithms of two vectors of them; returns their sum.
 inline F32 keep_floats(F32 low, F32 high, float* weights, std::int64_t i, F32 sum) {
-  low = exp(low);
-  high = exp(high);
+  low = exp2(low);
+  high = exp2(high);
   low.store(weights + i);
   high.store(weights + i + kLanes);
   return sum + low + high;
@@ -258,7 +258,7 @@ inline void merge_blocks(const DecodeMerge& head) {
   for (std::int64_t b = 0; b < head.blocks; ++b) top = F32::max(F32::all(block(b)[width]), top);
   F32 sum = F32::zero();
   for (std::int64_t b = 0; b < head.blocks; ++b) {
-    const F32 factor = exp(F32::all(block(b)[width]) - top);
+    const F32 factor = exp2(F32::all(block(b)[width]) - top);
     factor.store_n(head.factors + b, 1);
     sum = F32::fma(factor, F32::all(block(b)[width + 1]), sum);
   }

@@ -28,7 +28,7 @@ struct PairUnits {
     return load_pairs(RowBf16{row}, i, dim);
   }
   static F32 keep_weights(F32 low, F32 high, float* weights, std::int64_t i, F32 sum) {
-    const Pairs pairs = Pairs::rounded(exp(low), exp(high));
+    const Pairs pairs = Pairs::rounded(exp2(low), exp2(high));
     pairs.bits().store(weights + i / 2);
     return Pairs::dot(pairs, Pairs::rounded(F32::all(1.0f), F32::all(1.0f)), sum);
   }

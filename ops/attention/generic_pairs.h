@@ -71,7 +71,7 @@ inline void begin_pair_rows(const AttentionBlock& block, const PairSpace& w) {
     F32 scale;
     F32 load(std::int64_t i, std::int64_t n) const { return row.load(i, n) * scale; }
   };
-  const F32 scale = F32::all(block.scale * 1.44269504f);
+  const F32 scale = F32::all(block.scale * kLog2E);
   for (std::int64_t r = 0; r < block.positions * block.heads; ++r) {
     const float* q = block.q + r / block.heads * block.q_stride + r % block.heads * block.q_head_stride;
     const Scaled row{{reinterpret_cast<const std::byte*>(q)}, scale};
@@ -166,8 +166,7 @@ inline void weigh_strip(const PairSpace& w, std::int64_t strip, std::int64_t fir
     w.next[r] = top.largest();
   }
   for (std::int64_t r = first; r < last; r += kLanes) {
-    const F32 change = F32::load(w.largest + r) - F32::load(w.next + r);
-    exp(change * F32::all(0.693147181f)).store(w.factor + r);
+    exp2(F32::load(w.largest + r) - F32::load(w.next + r)).store(w.factor + r);
   }
   for (std::int64_t r = first; r < last; ++r) weigh_pairs(w, r, r - strip, n(r));
 }

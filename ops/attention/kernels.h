@@ -69,7 +69,7 @@ static constexpr std::int64_t attention_workspace_floats(std::int64_t dim) {
 //
 // The same for one position and a run of keys, all of them seen, without the division: for each head and each
 // block of kDecodeKeys keys of the run a partial result,
-//   [values (width) | largest | sum of weights | unused]
+//   [values (width) | largest, times log2(e) | sum of weights | unused]
 // The partial results of a head are then merged in the order of their keys, so the bits depend on nothing but
 // q and the keys, however these are cut into runs of whole blocks. A long run is a long stream of memory.
 //
@@ -100,8 +100,7 @@ static constexpr std::int64_t decode_workspace_floats(std::int64_t dim) {
   return 4 * (padded_dim(dim) + kDecodeRunKeys + kAttentionMaxDim);
 }
 
-// y = sum_b e^(largest_b - largest) values_b / sum_b e^(largest_b - largest) sum_b of one head; zero without
-// blocks.
+// y = sum_b f_b values_b / sum_b f_b sum_b of one head, f_b = 2^(largest_b - largest); zero without blocks.
 struct DecodeMerge {
   const float* partials;  // of block b at b * stride
   std::int64_t stride, blocks, dim;

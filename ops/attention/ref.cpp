@@ -2,6 +2,7 @@
 #include <cmath>
 #include <cstring>
 #include <limits>
+#include <numbers>
 
 #include "ops/attention/kernels.h"
 #include "quant/half.h"
@@ -94,14 +95,14 @@ void decode_block(const DecodeRun& run, const Cache& cache, std::int64_t h, std:
   for (std::int64_t s = first; s < end; ++s) {
     double score = 0;
     for (std::int64_t i = 0; i < run.dim; ++i) score += double{q[i]} * cache.k.element(s, i);
-    scores[s - first] = score * double{run.scale};
+    scores[s - first] = score * double{run.scale} * std::numbers::log2e;
     if (scores[s - first] > largest) largest = scores[s - first];
   }
   double sum = 0, values[kAttentionMaxDim] = {};
   // What is stored as the largest is what the weights belong to.
   const auto stored = static_cast<float>(largest);
   for (std::int64_t s = first; s < end; ++s) {
-    const double weight = std::exp(scores[s - first] - double{stored});
+    const double weight = std::exp2(scores[s - first] - double{stored});
     sum += weight;
     for (std::int64_t i = 0; i < run.dim; ++i) values[i] += weight * cache.v.element(s, i);
   }
@@ -142,7 +143,7 @@ void merge_decoded_ref(const DecodeMerge& head) noexcept {
   }
   for (std::int64_t b = 0; b < head.blocks; ++b) {
     const float* partial = head.partials + b * head.stride;
-    const double factor = std::exp(double{partial[width]} - largest);
+    const double factor = std::exp2(double{partial[width]} - largest);
     sum += factor * double{partial[width + 1]};
     for (std::int64_t i = 0; i < head.dim; ++i) values[i] += factor * double{partial[i]};
   }

@@ -68,10 +68,10 @@ struct F32 {
     return {_mm256_or_ps(_mm256_andnot_ps(bit, magnitude.v), _mm256_and_ps(bit, sign.v))};
   }
   static F32 round(F32 a) { return {_mm256_round_ps(a.v, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC)}; }
-  // 2^n for integers n in [-126, 127].
-  static F32 exp2i(F32 n) {
+  // a * 2^n for integers n in [-126, 127].
+  static F32 scaled(F32 a, F32 n) {
     const __m256i biased = _mm256_add_epi32(_mm256_cvtps_epi32(n.v), _mm256_set1_epi32(127));
-    return {_mm256_castsi256_ps(_mm256_slli_epi32(biased, 23))};
+    return {_mm256_mul_ps(a.v, _mm256_castsi256_ps(_mm256_slli_epi32(biased, 23)))};
   }
   // Lanes are added in a fixed tree: halves onto each other.
   float sum() const {
