@@ -17,9 +17,10 @@ namespace {
 
 constexpr int kTileVectors = kCacheTileRows / kLanes;
 
-// start: what takes the offset of the codes off, a 128th of it. step is NaN where an element is not finite.
+// parts: high, low. start: what takes the offset of the codes off, a 128th of it. step is NaN where an
+// element is not finite.
 struct QueryCodes {
-  std::int8_t high[tessera::ops::kAttentionMaxDim], low[tessera::ops::kAttentionMaxDim];
+  std::int8_t parts[2][tessera::ops::kAttentionMaxDim];
   std::int32_t start[kMostBlocks];
   float step;
 };
@@ -41,8 +42,8 @@ inline void round_query(const float* q, std::int64_t dim, QueryCodes& codes) {
     for (std::int64_t j = i; j < i + kCacheBlock; j += kLanes) {
       const F32 x = F32::round(F32::load(q + j) * factor);
       const F32 high = F32::round(x * F32::all(1.0f / 128));
-      store_i8(high, codes.high + j);
-      store_i8(F32::fma(high, F32::all(-128.0f), x), codes.low + j);
+      store_i8(high, codes.parts[0] + j);
+      store_i8(F32::fma(high, F32::all(-128.0f), x), codes.parts[1] + j);
       sum = sum + x;
     }
     const float total = sum.sum();  // NaN makes the step NaN, too
@@ -51,49 +52,49 @@ inline void round_query(const float* q, std::int64_t dim, QueryCodes& codes) {
   codes.step = largest / kLargest + nothing.sum();
 }
 
-// Adds the products of block b of each query with the same of a tile's keys.
+// Sums of products of a block's 1024 codes with the high and the low bytes of each head.
 template <int kHeads>
-inline void add_block(const QueryCodes* queries, std::int64_t b, const TileQ8_0& tile, std::int64_t ahead,
-                      F32 (&scores)[kHeads][kTileVectors]) {
+struct BlockSums {
   I32 high[kHeads][kTileVectors], low[kHeads][kTileVectors];
-#pragma GCC unroll 4
-  for (int h = 0; h < kHeads; ++h) {
+
+  void begin(int h, std::int32_t start) {
 #pragma GCC unroll 2
     for (int j = 0; j < kTileVectors; ++j) {
-      high[h][j] = I32::all(queries[h].start[b]);
+      high[h][j] = I32::all(start);
       low[h][j] = I32::all(0);
     }
   }
+  // bytes(h, part, i) are those of head h from i on; dot(sum, codes, four of them) is a sum.
+  template <typename Bytes, typename Dot>
+  void add(const std::byte* codes, std::int64_t ahead, const Bytes& bytes, const Dot& dot) {
 #pragma GCC unroll 8
-  for (std::int64_t d = b * kCacheBlock; d < (b + 1) * kCacheBlock; d += 4) {
-    const auto* at = reinterpret_cast<const std::uint8_t*>(tile.tile + tessera::ops::key_code_at(0, d));
-    Quads codes[kTileVectors];
-#pragma GCC unroll 2
-    for (int j = 0; j < kTileVectors; ++j) {
-      codes[j] = Quads::load(at + 4 * kLanes * j);
-      __builtin_prefetch(at + 4 * kLanes * j + ahead);
-    }
-#pragma GCC unroll 4
-    for (int h = 0; h < kHeads; ++h) {
-      const Quads q = Quads::all(queries[h].high + d), rest = Quads::all(queries[h].low + d);
+    for (int i = 0; i < kCacheBlock; i += 4) {
+      const auto* at = reinterpret_cast<const std::uint8_t*>(codes) + i * kCacheTileRows;
+      Quads quads[kTileVectors];
 #pragma GCC unroll 2
       for (int j = 0; j < kTileVectors; ++j) {
-        high[h][j] = add_dots(high[h][j], codes[j], q);
-        low[h][j] = add_dots(low[h][j], codes[j], rest);
+        quads[j] = Quads::load(at + 4 * kLanes * j);
+        __builtin_prefetch(at + 4 * kLanes * j + ahead);
       }
-    }
-  }
-  const std::uint16_t* scales = tile.scales(0, b * kCacheBlock);
-#pragma GCC unroll 2
-  for (int j = 0; j < kTileVectors; ++j) {
-    const F32 scale = F32::load_f16(scales + j * kLanes);
 #pragma GCC unroll 4
-    for (int h = 0; h < kHeads; ++h) {
-      const I32 sum = shifted_left<7>(high[h][j]) + low[h][j];
-      scores[h][j] = F32::fma(sum.to_f32(), scale, scores[h][j]);
+      for (int h = 0; h < kHeads; ++h) {
+        const Quads x = Quads::all(bytes(h, 0, i)), rest = Quads::all(bytes(h, 1, i));
+#pragma GCC unroll 2
+        for (int j = 0; j < kTileVectors; ++j) {
+          high[h][j] = dot(high[h][j], quads[j], x);
+          low[h][j] = dot(low[h][j], quads[j], rest);
+        }
+      }
+      // Requests stay apart: a processor that gets many at once drops some.
+      asm volatile("" ::: "memory");
     }
   }
-}
+  // Where a high byte counts 2^kBits.
+  template <int kBits>
+  I32 sum(int h, int j) const {
+    return shifted_left<kBits>(high[h][j]) + low[h][j];
+  }
+};
 
 // Scores of a tile's keys from `first` on.
 template <int kHeads>
@@ -109,7 +110,21 @@ template <int kHeads>
   const std::int64_t ahead = tiles_ahead(run.k_stride);
   for (std::int64_t b = 0; b < run.dim / kCacheBlock; ++b) {
     ask_for_scales(run, first, b * kCacheBlock);
-    add_block<kHeads>(queries, b, keys, ahead, scores);
+    BlockSums<kHeads> sums;
+#pragma GCC unroll 4
+    for (int h = 0; h < kHeads; ++h) sums.begin(h, queries[h].start[b]);
+    sums.add(
+        keys.tile + tessera::ops::key_code_at(0, b * kCacheBlock), ahead,
+        [&](int h, int part, int i) { return queries[h].parts[part] + b * kCacheBlock + i; },
+        [](I32 sum, Quads codes, Quads q) { return add_dots(sum, codes, q); });
+#pragma GCC unroll 2
+    for (int j = 0; j < kTileVectors; ++j) {
+      const F32 scale = F32::load_f16(keys.scales(j * kLanes, b * kCacheBlock));
+#pragma GCC unroll 4
+      for (int h = 0; h < kHeads; ++h) {
+        scores[h][j] = F32::fma(sums.template sum<7>(h, j).to_f32(), scale, scores[h][j]);
+      }
+    }
   }
 #pragma GCC unroll 4
   for (int h = 0; h < kHeads; ++h) {
@@ -120,21 +135,15 @@ template <int kHeads>
   }
 }
 
-// Weights of a block as bytes, zero beyond its keys up to two vectors: of each tile the high ones, then the
-// low ones, four of which are a quad. Steps are NaN where a scale is not finite.
-struct ByteWeights {
-  alignas(64) std::uint8_t bytes[kMostBlocks][4][kDecodeKeys / kCacheTileRows][2][kCacheTileRows];
-  float step[kMostBlocks][4];
+// What rounds the products of weights with scales of a block's values. step is NaN where a scale is not
+// finite.
+struct ProductSteps {
+  float factor[kMostBlocks][4], step[kMostBlocks][4];  // 1 / step, step
 };
 
 // Of kBlocks blocks from b on.
 template <int kHeads, int kBlocks>
-[[gnu::noinline]] void round_weights(const DecodeBlock& block, std::int64_t b, ByteWeights& out) {
-  constexpr float kLargest = 65535;
-  const auto weights = [&](int h, std::int64_t s) {
-    return F32::load(block.scores + h * kDecodeRunKeys + s);
-  };
-  float scales[kBlocks][kDecodeKeys];
+[[gnu::noinline]] void find_steps(const DecodeBlock& block, std::int64_t b, ProductSteps& out) {
   F32 nothing[kBlocks], top[kLanes];
 #pragma GCC unroll 16
   for (int i = 0; i < kLanes; ++i) top[i] = F32::zero();
@@ -148,11 +157,11 @@ template <int kHeads, int kBlocks>
 #pragma GCC unroll 2
       for (int j = 0; j < kBlocks; ++j) {
         const F32 scale = load_scales(tile.scales(r, (b + j) * kCacheBlock), block.keys - s);
-        scale.store(scales[j] + s);
         nothing[j] = F32::fma(scale, F32::zero(), nothing[j]);
 #pragma GCC unroll 4
         for (int h = 0; h < kHeads; ++h) {
-          top[j * kHeads + h] = F32::max(weights(h, s) * scale, top[j * kHeads + h]);
+          const F32 weight = F32::load(block.scores + h * kDecodeRunKeys + s);
+          top[j * kHeads + h] = F32::max(weight * scale, top[j * kHeads + h]);
         }
       }
     }
@@ -162,34 +171,47 @@ template <int kHeads, int kBlocks>
   F32 largest = F32::all(1e-33f);
 #pragma GCC unroll 16
   for (int i = 0; i < kLanes; ++i) largest = F32::max(top[i], largest);
+  constexpr float kLargest = 65535;
   float factors[kLanes], steps[kLanes];
   (F32::all(kLargest) / largest).store(factors);
   (largest * F32::all(1 / kLargest)).store(steps);
-  F32 factor[kBlocks][kHeads];
 #pragma GCC unroll 2
   for (int j = 0; j < kBlocks; ++j) {
     const float bad = nothing[j].sum();
 #pragma GCC unroll 4
     for (int h = 0; h < kHeads; ++h) {
-      factor[j][h] = F32::all(factors[j * kHeads + h]);
+      out.factor[b + j][h] = factors[j * kHeads + h];
       out.step[b + j][h] = steps[j * kHeads + h] + bad;
     }
   }
-  // Meanwhile the codes of a tile come: four for each key.
-  const std::byte* next =
-      block.v + tiles_ahead(block.v_stride) + tessera::ops::value_code_at(0, b * kCacheBlock);
-  for (std::int64_t s = 0; s < block.keys; s += kCacheTileRows) {
-#pragma GCC unroll 2
-    for (int j = 0; j < kBlocks; ++j) {
-      for (std::int64_t i = s; i < s + kCacheTileRows; i += 16) {
-        __builtin_prefetch(next + tessera::ops::kCacheBlockCodes * j + 4 * i);
-      }
-      const F32 low = F32::load(scales[j] + s), high = F32::load(scales[j] + s + kLanes);
+}
+
+// Products of a tile as bytes, zero beyond its keys: the high ones, then the low ones, four of which are a
+// quad.
+struct ByteWeights {
+  alignas(64) std::uint8_t bytes[kMostBlocks][4][2][kCacheTileRows];
+};
+
+// Of the tile from key `first` on.
+template <int kHeads>
+[[gnu::noinline]] void round_weights(const DecodeBlock& block, const ProductSteps& steps, std::int64_t first,
+                                     ByteWeights& out) {
+  const TileQ8_0 tile{block.v + first * block.v_stride, block.dim};
+  F32 low[kHeads], high[kHeads];
 #pragma GCC unroll 4
-      for (int h = 0; h < kHeads; ++h) {
-        store_bytes(weights(h, s) * low * factor[j][h], weights(h, s + kLanes) * high * factor[j][h],
-                    out.bytes[b + j][h][s / kCacheTileRows][0]);
-      }
+  for (int h = 0; h < kHeads; ++h) {
+    const float* weights = block.scores + h * kDecodeRunKeys + first;
+    low[h] = F32::load(weights);
+    high[h] = F32::load(weights + kLanes);
+  }
+  for (std::int64_t b = 0; b < block.dim / kCacheBlock; ++b) {
+    const std::uint16_t* scales = tile.scales(0, b * kCacheBlock);
+    const F32 even = load_scales(scales, block.keys - first);
+    const F32 odd = load_scales(scales + kLanes, block.keys - first - kLanes);
+#pragma GCC unroll 4
+    for (int h = 0; h < kHeads; ++h) {
+      const F32 factor = F32::all(steps.factor[b][h]);
+      store_bytes(low[h] * even * factor, high[h] * odd * factor, out.bytes[b][h][0]);
     }
   }
 }
@@ -198,42 +220,19 @@ template <int kHeads, int kBlocks>
 template <int kHeads>
 [[gnu::noinline]] void add_codes(const DecodeBlock& block, const ByteWeights& weights, std::int64_t first,
                                  std::int64_t b) {
-  I32 high[kHeads][kTileVectors], low[kHeads][kTileVectors];
+  BlockSums<kHeads> sums;
 #pragma GCC unroll 4
-  for (int h = 0; h < kHeads; ++h) {
-#pragma GCC unroll 2
-    for (int j = 0; j < kTileVectors; ++j) high[h][j] = low[h][j] = I32::all(0);
-  }
-  const std::int64_t ahead = tiles_ahead(block.v_stride);
-  const std::byte* tile = block.v + first * block.v_stride;
-  const auto& bytes = weights.bytes[b];
-#pragma GCC unroll 8
-  for (std::int64_t s = 0; s < kCacheTileRows; s += 4) {
-    const auto* at =
-        reinterpret_cast<const std::uint8_t*>(tile + tessera::ops::value_code_at(s, b * kCacheBlock));
-    Quads codes[kTileVectors];
-#pragma GCC unroll 2
-    for (int j = 0; j < kTileVectors; ++j) {
-      codes[j] = Quads::load(at + 4 * kLanes * j);
-      __builtin_prefetch(at + 4 * kLanes * j + ahead);
-    }
-#pragma GCC unroll 4
-    for (int h = 0; h < kHeads; ++h) {
-      const auto& of_tile = bytes[h][first / kCacheTileRows];
-      const Quads weight = Quads::all(of_tile[0] + s), rest = Quads::all(of_tile[1] + s);
-#pragma GCC unroll 2
-      for (int j = 0; j < kTileVectors; ++j) {
-        high[h][j] = add_dots(high[h][j], weight, codes[j]);
-        low[h][j] = add_dots(low[h][j], rest, codes[j]);
-      }
-    }
-  }
+  for (int h = 0; h < kHeads; ++h) sums.begin(h, 0);
+  sums.add(
+      block.v + first * block.v_stride + tessera::ops::value_code_at(0, b * kCacheBlock),
+      tiles_ahead(block.v_stride), [&](int h, int part, int i) { return weights.bytes[b][h][part] + i; },
+      [](I32 sum, Quads codes, Quads weight) { return add_dots(sum, weight, codes); });
 #pragma GCC unroll 4
   for (int h = 0; h < kHeads; ++h) {
 #pragma GCC unroll 2
     for (int j = 0; j < kTileVectors; ++j) {
       float* y = block.y + h * block.y_stride + b * kCacheBlock + j * kLanes;
-      store_i32(load_i32(y) + (shifted_left<8>(high[h][j]) + low[h][j]), y);
+      store_i32(load_i32(y) + sums.template sum<8>(h, j), y);
     }
   }
 }
@@ -254,18 +253,20 @@ struct CodeProducts : TileProducts {
   }
   template <int kHeads>
   static void add(const DecodeBlock& block) {
+    ProductSteps steps;
     ByteWeights weights;
     const std::int64_t blocks = block.dim / kCacheBlock;
     std::int64_t b = 0;
-    for (; b + 2 <= blocks; b += 2) round_weights<kHeads, 2>(block, b, weights);
-    for (; b < blocks; ++b) round_weights<kHeads, 1>(block, b, weights);
+    for (; b + 2 <= blocks; b += 2) find_steps<kHeads, 2>(block, b, steps);
+    for (; b < blocks; ++b) find_steps<kHeads, 1>(block, b, steps);
     for (std::int64_t s = 0; s < block.keys; s += kCacheTileRows) {
+      round_weights<kHeads>(block, steps, s, weights);
       for (b = 0; b < blocks; ++b) add_codes<kHeads>(block, weights, s, b);
     }
     for (int h = 0; h < kHeads; ++h) {
       float* y = block.y + h * block.y_stride;
       for (std::int64_t i = 0; i < block.dim; i += kLanes) {
-        (load_i32(y + i).to_f32() * F32::all(weights.step[i / kCacheBlock][h])).store(y + i);
+        (load_i32(y + i).to_f32() * F32::all(steps.step[i / kCacheBlock][h])).store(y + i);
       }
     }
   }
