@@ -216,23 +216,27 @@ template <int kHeads>
   }
 }
 
-// Adds weights times codes of block b of the tile from key `first` on to y, integers there.
+// Adds weights times codes of the tile from key `first` on to y, integers there.
 template <int kHeads>
-[[gnu::noinline]] void add_codes(const DecodeBlock& block, const ByteWeights& weights, std::int64_t first,
-                                 std::int64_t b) {
-  BlockSums<kHeads> sums;
+[[gnu::noinline]] void add_codes(const DecodeBlock& block, const ByteWeights& weights, std::int64_t first) {
+  const std::byte* tile = block.v + first * block.v_stride;
+  const std::int64_t ahead = tiles_ahead(block.v_stride);
+  for (std::int64_t b = 0; b < block.dim / kCacheBlock; ++b) {
+    const auto& bytes = weights.bytes[b];
+    BlockSums<kHeads> sums;
 #pragma GCC unroll 4
-  for (int h = 0; h < kHeads; ++h) sums.begin(h, 0);
-  sums.add(
-      block.v + first * block.v_stride + tessera::ops::value_code_at(0, b * kCacheBlock),
-      tiles_ahead(block.v_stride), [&](int h, int part, int i) { return weights.bytes[b][h][part] + i; },
-      [](I32 sum, Quads codes, Quads weight) { return add_dots(sum, weight, codes); });
+    for (int h = 0; h < kHeads; ++h) sums.begin(h, 0);
+    sums.add(
+        tile + tessera::ops::value_code_at(0, b * kCacheBlock), ahead,
+        [&](int h, int part, int i) { return bytes[h][part] + i; },
+        [](I32 sum, Quads codes, Quads weight) { return add_dots(sum, weight, codes); });
 #pragma GCC unroll 4
-  for (int h = 0; h < kHeads; ++h) {
+    for (int h = 0; h < kHeads; ++h) {
 #pragma GCC unroll 2
-    for (int j = 0; j < kTileVectors; ++j) {
-      float* y = block.y + h * block.y_stride + b * kCacheBlock + j * kLanes;
-      store_i32(load_i32(y) + sums.template sum<8>(h, j), y);
+      for (int j = 0; j < kTileVectors; ++j) {
+        float* y = block.y + h * block.y_stride + b * kCacheBlock + j * kLanes;
+        store_i32(load_i32(y) + sums.template sum<8>(h, j), y);
+      }
     }
   }
 }
@@ -261,7 +265,7 @@ struct CodeProducts : TileProducts {
     for (; b < blocks; ++b) find_steps<kHeads, 1>(block, b, steps);
     for (std::int64_t s = 0; s < block.keys; s += kCacheTileRows) {
       round_weights<kHeads>(block, steps, s, weights);
-      for (b = 0; b < blocks; ++b) add_codes<kHeads>(block, weights, s, b);
+      add_codes<kHeads>(block, weights, s);
     }
     for (int h = 0; h < kHeads; ++h) {
       float* y = block.y + h * block.y_stride;
