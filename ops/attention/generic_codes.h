@@ -15,7 +15,8 @@
 
 namespace {
 
-constexpr int kTileVectors = kCacheTileRows / kLanes;
+// Vectors of a tile's keys, or of a block's dims, and how many of them have their sums at once.
+constexpr int kTileVectors = kCacheTileRows / kLanes, kSumVectors = F32::kRegisters == 32 ? 2 : 1;
 
 // parts: high, low. start: what takes the offset of the codes off, a 128th of it. step is NaN where an
 // element is not finite.
@@ -52,14 +53,14 @@ inline void round_query(const float* q, std::int64_t dim, QueryCodes& codes) {
   codes.step = largest / kLargest + nothing.sum();
 }
 
-// Sums of products of a block's 1024 codes with the high and the low bytes of each head.
+// Sums of products of kSumVectors vectors of a block's codes with the high and the low bytes of each head.
 template <int kHeads>
 struct BlockSums {
-  I32 high[kHeads][kTileVectors], low[kHeads][kTileVectors];
+  I32 high[kHeads][kSumVectors], low[kHeads][kSumVectors];
 
   void begin(int h, std::int32_t start) {
 #pragma GCC unroll 2
-    for (int j = 0; j < kTileVectors; ++j) {
+    for (int j = 0; j < kSumVectors; ++j) {
       high[h][j] = I32::all(start);
       low[h][j] = I32::all(0);
     }
@@ -70,9 +71,9 @@ struct BlockSums {
 #pragma GCC unroll 8
     for (int i = 0; i < kCacheBlock; i += 4) {
       const auto* at = reinterpret_cast<const std::uint8_t*>(codes) + i * kCacheTileRows;
-      Quads quads[kTileVectors];
+      Quads quads[kSumVectors];
 #pragma GCC unroll 2
-      for (int j = 0; j < kTileVectors; ++j) {
+      for (int j = 0; j < kSumVectors; ++j) {
         quads[j] = Quads::load(at + 4 * kLanes * j);
         __builtin_prefetch(at + 4 * kLanes * j + ahead);
       }
@@ -80,7 +81,7 @@ struct BlockSums {
       for (int h = 0; h < kHeads; ++h) {
         const Quads x = Quads::all(bytes(h, 0, i)), rest = Quads::all(bytes(h, 1, i));
 #pragma GCC unroll 2
-        for (int j = 0; j < kTileVectors; ++j) {
+        for (int j = 0; j < kSumVectors; ++j) {
           high[h][j] = dot(high[h][j], quads[j], x);
           low[h][j] = dot(low[h][j], quads[j], rest);
         }
@@ -101,36 +102,40 @@ template <int kHeads>
 [[gnu::noinline]] void score_codes(const DecodeRun& run, const DecodeSpace& w, std::int64_t first) {
   const TileQ8_0 keys{run.k + first * run.k_stride, run.dim};
   const auto* queries = reinterpret_cast<const QueryCodes*>(w.parts);
-  F32 scores[kHeads][kTileVectors];
-#pragma GCC unroll 4
-  for (int h = 0; h < kHeads; ++h) {
-#pragma GCC unroll 2
-    for (int j = 0; j < kTileVectors; ++j) scores[h][j] = F32::zero();
-  }
   const std::int64_t ahead = tiles_ahead(run.k_stride);
-  for (std::int64_t b = 0; b < run.dim / kCacheBlock; ++b) {
-    ask_for_scales(run, first, b * kCacheBlock);
-    BlockSums<kHeads> sums;
+  for (int v = 0; v < kTileVectors; v += kSumVectors) {
+    const std::int64_t r = v * kLanes;
+    F32 scores[kHeads][kSumVectors];
 #pragma GCC unroll 4
-    for (int h = 0; h < kHeads; ++h) sums.begin(h, queries[h].start[b]);
-    sums.add(
-        keys.tile + tessera::ops::key_code_at(0, b * kCacheBlock), ahead,
-        [&](int h, int part, int i) { return queries[h].parts[part] + b * kCacheBlock + i; },
-        [](I32 sum, Quads codes, Quads q) { return add_dots(sum, codes, q); });
+    for (int h = 0; h < kHeads; ++h) {
 #pragma GCC unroll 2
-    for (int j = 0; j < kTileVectors; ++j) {
-      const F32 scale = F32::load_f16(keys.scales(j * kLanes, b * kCacheBlock));
+      for (int j = 0; j < kSumVectors; ++j) scores[h][j] = F32::zero();
+    }
+    for (std::int64_t b = 0; b < run.dim / kCacheBlock; ++b) {
+      if (v == 0) ask_for_scales(run, first, b * kCacheBlock);
+      BlockSums<kHeads> sums;
 #pragma GCC unroll 4
-      for (int h = 0; h < kHeads; ++h) {
-        scores[h][j] = F32::fma(sums.template sum<7>(h, j).to_f32(), scale, scores[h][j]);
+      for (int h = 0; h < kHeads; ++h) sums.begin(h, queries[h].start[b]);
+      sums.add(
+          keys.tile + tessera::ops::key_code_at(r, b * kCacheBlock), ahead,
+          [&](int h, int part, int i) { return queries[h].parts[part] + b * kCacheBlock + i; },
+          [](I32 sum, Quads codes, Quads q) { return add_dots(sum, codes, q); });
+#pragma GCC unroll 2
+      for (int j = 0; j < kSumVectors; ++j) {
+        const F32 scale = F32::load_f16(keys.scales(r + j * kLanes, b * kCacheBlock));
+#pragma GCC unroll 4
+        for (int h = 0; h < kHeads; ++h) {
+          scores[h][j] = F32::fma(sums.template sum<7>(h, j).to_f32(), scale, scores[h][j]);
+        }
       }
     }
-  }
 #pragma GCC unroll 4
-  for (int h = 0; h < kHeads; ++h) {
+    for (int h = 0; h < kHeads; ++h) {
 #pragma GCC unroll 2
-    for (int j = 0; j < kTileVectors; ++j) {
-      (scores[h][j] * F32::all(queries[h].step)).store(w.scores + h * kDecodeRunKeys + first + j * kLanes);
+      for (int j = 0; j < kSumVectors; ++j) {
+        const F32 score = scores[h][j] * F32::all(queries[h].step);
+        score.store(w.scores + h * kDecodeRunKeys + first + r + j * kLanes);
+      }
     }
   }
 }
@@ -186,10 +191,11 @@ template <int kHeads, int kBlocks>
   }
 }
 
-// Products of a tile as bytes, zero beyond its keys: the high ones, then the low ones, four of which are a
-// quad.
+// Products of a tile as bytes, zero beyond its keys: of two vectors of keys the high ones, then the low ones,
+// four of which are a quad.
 struct ByteWeights {
-  alignas(64) std::uint8_t bytes[kMostBlocks][4][2][kCacheTileRows];
+  static constexpr int kKeys = 2 * kLanes;
+  alignas(64) std::uint8_t bytes[kMostBlocks][4][kCacheTileRows / kKeys][2][kKeys];
 };
 
 // Of the tile from key `first` on.
@@ -197,21 +203,24 @@ template <int kHeads>
 [[gnu::noinline]] void round_weights(const DecodeBlock& block, const ProductSteps& steps, std::int64_t first,
                                      ByteWeights& out) {
   const TileQ8_0 tile{block.v + first * block.v_stride, block.dim};
-  F32 low[kHeads], high[kHeads];
-#pragma GCC unroll 4
-  for (int h = 0; h < kHeads; ++h) {
-    const float* weights = block.scores + h * kDecodeRunKeys + first;
-    low[h] = F32::load(weights);
-    high[h] = F32::load(weights + kLanes);
-  }
-  for (std::int64_t b = 0; b < block.dim / kCacheBlock; ++b) {
-    const std::uint16_t* scales = tile.scales(0, b * kCacheBlock);
-    const F32 even = load_scales(scales, block.keys - first);
-    const F32 odd = load_scales(scales + kLanes, block.keys - first - kLanes);
+  for (std::int64_t r = 0; r < kCacheTileRows; r += ByteWeights::kKeys) {
+    const std::int64_t keys = block.keys - first - r;
+    F32 low[kHeads], high[kHeads];
 #pragma GCC unroll 4
     for (int h = 0; h < kHeads; ++h) {
-      const F32 factor = F32::all(steps.factor[b][h]);
-      store_bytes(low[h] * even * factor, high[h] * odd * factor, out.bytes[b][h][0]);
+      const float* weights = block.scores + h * kDecodeRunKeys + first + r;
+      low[h] = F32::load(weights);
+      high[h] = F32::load(weights + kLanes);
+    }
+    for (std::int64_t b = 0; b < block.dim / kCacheBlock; ++b) {
+      const std::uint16_t* scales = tile.scales(r, b * kCacheBlock);
+      const F32 even = load_scales(scales, keys), odd = load_scales(scales + kLanes, keys - kLanes);
+#pragma GCC unroll 4
+      for (int h = 0; h < kHeads; ++h) {
+        const F32 factor = F32::all(steps.factor[b][h]);
+        store_bytes(low[h] * even * factor, high[h] * odd * factor,
+                    out.bytes[b][h][r / ByteWeights::kKeys][0]);
+      }
     }
   }
 }
@@ -221,20 +230,22 @@ template <int kHeads>
 [[gnu::noinline]] void add_codes(const DecodeBlock& block, const ByteWeights& weights, std::int64_t first) {
   const std::byte* tile = block.v + first * block.v_stride;
   const std::int64_t ahead = tiles_ahead(block.v_stride);
-  for (std::int64_t b = 0; b < block.dim / kCacheBlock; ++b) {
-    const auto& bytes = weights.bytes[b];
+  for (std::int64_t i = 0; i < block.dim; i += kSumVectors * kLanes) {
+    const auto& bytes = weights.bytes[i / kCacheBlock];
     BlockSums<kHeads> sums;
 #pragma GCC unroll 4
     for (int h = 0; h < kHeads; ++h) sums.begin(h, 0);
     sums.add(
-        tile + tessera::ops::value_code_at(0, b * kCacheBlock), ahead,
-        [&](int h, int part, int i) { return bytes[h][part] + i; },
+        tile + tessera::ops::value_code_at(0, i), ahead,
+        [&](int h, int part, int s) {
+          return bytes[h][s / ByteWeights::kKeys][part] + s % ByteWeights::kKeys;
+        },
         [](I32 sum, Quads codes, Quads weight) { return add_dots(sum, weight, codes); });
 #pragma GCC unroll 4
     for (int h = 0; h < kHeads; ++h) {
 #pragma GCC unroll 2
-      for (int j = 0; j < kTileVectors; ++j) {
-        float* y = block.y + h * block.y_stride + b * kCacheBlock + j * kLanes;
+      for (int j = 0; j < kSumVectors; ++j) {
+        float* y = block.y + h * block.y_stride + i + j * kLanes;
         store_i32(load_i32(y) + sums.template sum<8>(h, j), y);
       }
     }

@@ -73,9 +73,9 @@ static constexpr std::int64_t attention_workspace_floats(std::int64_t dim) {
 // The partial results of a head are then merged in the order of their keys, so the bits depend on nothing but
 // q and the keys, however these are cut into runs of whole blocks. A long run is a long stream of memory.
 //
-// For kBF16, kernels of kAvx512Bf16 round q times scale and weights to bf16. For kQ8_0, kernels of
-// kAvx512Vnni and above round q to 1 / 16319 of its largest element, and for each 32 dims the products of
-// weights and scales of v to 1 / 65535 of the block's largest, and multiply integers.
+// For kBF16, kernels of kAvx512Bf16 round q times scale and weights to bf16. For kQ8_0, kernels of kAvxVnni
+// and kAvx512Vnni round q to 1 / 16319 of its largest element, and for each 32 dims the products of weights
+// and scales of v to 1 / 65535 of the block's largest, and multiply integers.
 inline constexpr std::int64_t kDecodeKeys = 256, kDecodeRunKeys = 1024;
 
 static constexpr std::int64_t decode_partial_floats(std::int64_t dim) {

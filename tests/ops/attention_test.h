@@ -160,19 +160,21 @@ inline Rounding bf16_block_rounding() {
 }
 
 // What products of bytes round for one position: queries to half a step of 1 / 16319 of their largest
-// element, and weights times scales to half a step of 1 / 32767 of the largest product, by which codes of up
+// element, and weights times scales to half a step of 1 / 65535 of the largest product, by which codes of up
 // to 127 are multiplied.
 inline Rounding code_rounding() {
   Rounding rounding;
   rounding.query = 0.5 / 16319 + 0x1p-22;
-  rounding.weight = 0.5 / 32767 + 0x1p-22;
+  rounding.weight = 0.5 / 65535 + 0x1p-22;
   return rounding;
 }
 
 // What `cpu` rounds over a cache of that type, for one position and for several.
 inline Rounding decode_rounding(const Cpu& cpu, DType cache) {
   if (cache == DType::kBF16 && cpu.has(IsaLevel::kAvx512Bf16)) return bf16_rounding();
-  if (cache == DType::kQ8_0 && cpu.has(IsaLevel::kAvx512Vnni)) return code_rounding();
+  const bool codes =
+      cpu.has(IsaLevel::kAvx512) ? cpu.has(IsaLevel::kAvx512Vnni) : cpu.has(IsaLevel::kAvxVnni);
+  if (cache == DType::kQ8_0 && codes) return code_rounding();
   return {};
 }
 inline Rounding segment_rounding(const Cpu& cpu) {

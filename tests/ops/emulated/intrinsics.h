@@ -32,9 +32,6 @@ inline __m256i dot_bytes(__m256i sum, __m256i u, __m256i s) {
 inline __m512i dot_bytes(__m512i sum, __m512i u, __m512i s) {
   return dots<std::int32_t>(sum, u, s, emulated::dot_bytes);
 }
-inline __m512i dot_words(__m512i sum, __m512i a, __m512i b) {
-  return dots<std::int32_t>(sum, a, b, emulated::dot_words);
-}
 inline __m512 dot_bf16(__m512 sum, __m512bh a, __m512bh b) {
   return dots<float>(sum, a, b, emulated::dot_bf16);
 }
@@ -62,14 +59,12 @@ inline __m512bh to_bf16(__m512 high, __m512 low) {
 #undef _mm256_dpbusd_avx_epi32
 #undef _mm256_dpbusd_epi32
 #undef _mm512_dpbusd_epi32
-#undef _mm512_dpwssd_epi32
 #undef _mm512_dpbf16_ps
 #undef _mm512_cvtneps_pbh
 #undef _mm512_cvtne2ps_pbh
 #define _mm256_dpbusd_avx_epi32 by_lane::dot_bytes
 #define _mm256_dpbusd_epi32 by_lane::dot_bytes
 #define _mm512_dpbusd_epi32 by_lane::dot_bytes
-#define _mm512_dpwssd_epi32 by_lane::dot_words
 #define _mm512_dpbf16_ps by_lane::dot_bf16
 #define _mm512_cvtneps_pbh by_lane::to_bf16
 #define _mm512_cvtne2ps_pbh by_lane::to_bf16

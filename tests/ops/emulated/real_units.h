@@ -12,8 +12,6 @@ void dot_bytes_x86_avxvnni(const std::int32_t* sum, const std::uint32_t* u, cons
                            std::int32_t* out, std::size_t count);
 void dot_bytes_x86_avx512vnni(const std::int32_t* sum, const std::uint32_t* u, const std::uint32_t* s,
                               std::int32_t* out, std::size_t count);
-void dot_words_x86_avx512vnni(const std::int32_t* sum, const std::uint32_t* a, const std::uint32_t* b,
-                              std::int32_t* out, std::size_t count);
 void dot_bf16_x86_avx512bf16(const float* sum, const std::uint32_t* a, const std::uint32_t* b, float* out,
                              std::size_t count);
 // As VCVTNEPS2BF16 and as VCVTNE2PS2BF16 give it, the latter's halves in order of x.

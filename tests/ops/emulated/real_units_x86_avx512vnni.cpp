@@ -12,12 +12,4 @@ void dot_bytes_x86_avx512vnni(const std::int32_t* sum, const std::uint32_t* u, c
   }
 }
 
-void dot_words_x86_avx512vnni(const std::int32_t* sum, const std::uint32_t* a, const std::uint32_t* b,
-                              std::int32_t* out, std::size_t count) {
-  for (std::size_t i = 0; i < count; i += 16) {
-    _mm512_storeu_si512(out + i, _mm512_dpwssd_epi32(_mm512_loadu_si512(sum + i), _mm512_loadu_si512(a + i),
-                                                     _mm512_loadu_si512(b + i)));
-  }
-}
-
 }  // namespace real_units

@@ -90,13 +90,6 @@ std::int32_t dot_bytes(std::int32_t sum, std::uint32_t u, std::uint32_t s) {
   return wrapped(total);
 }
 
-std::int32_t dot_words(std::int32_t sum, std::uint32_t a, std::uint32_t b) {
-  const auto word = [](std::uint32_t dword, int i) { return static_cast<std::int16_t>(dword >> 16 * i); };
-  std::int64_t total = sum;
-  for (int i = 0; i < 2; ++i) total += word(a, i) * word(b, i);
-  return wrapped(total);
-}
-
 float dot_bf16(float sum, std::uint32_t a, std::uint32_t b) {
   return fma(even(a), even(b), fma(odd(a), odd(b), sum));
 }

@@ -14,9 +14,6 @@ namespace emulated {
 // VPDPBUSD, one lane: sum + the four products of the unsigned bytes of `u` and the signed ones of `s`; wraps.
 std::int32_t dot_bytes(std::int32_t sum, std::uint32_t u, std::uint32_t s);
 
-// VPDPWSSD, one lane: sum + the two products of the signed words of `a` and `b`; wraps.
-std::int32_t dot_words(std::int32_t sum, std::uint32_t a, std::uint32_t b);
-
 // VDPBF16PS, one lane: sum + a.odd b.odd, then + a.even b.even, each a fused step. The even element of a pair
 // is the low half.
 float dot_bf16(float sum, std::uint32_t a, std::uint32_t b);

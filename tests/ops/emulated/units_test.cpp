@@ -32,11 +32,6 @@ TEST(EmulatedUnits, DotBytesTakesUnsignedBySignedAndWraps) {
             std::numeric_limits<std::int32_t>::min());
 }
 
-TEST(EmulatedUnits, DotWordsTakesSignedWordsAndWraps) {
-  EXPECT_EQ(emulated::dot_words(5, 0x0003FFFF, 0x00020007), 5 - 7 + 6);
-  EXPECT_EQ(emulated::dot_words(0, 0x80008000, 0x80008000), std::numeric_limits<std::int32_t>::min());
-}
-
 TEST(EmulatedUnits, DotBf16AddsTheOddProductFirst) {
   EXPECT_EQ(emulated::dot_bf16(1, pair(kTwo, kThree), pair(kThree, kTwo)), 13);
   // 2^24 + 1 is 2^24: whether the other product comes before or after shows.
@@ -219,12 +214,11 @@ void expect_equal_dots(Real real, Emulated dot) {
   }
 }
 
-TEST(RealUnits, DotsOfBytesAndWordsEqualTheEmulation) {
+TEST(RealUnits, DotsOfBytesEqualTheEmulation) {
 #if defined(__x86_64__)
   if (!lacks(IsaLevel::kAvxVnni)) expect_equal_dots(real_units::dot_bytes_x86_avxvnni, emulated::dot_bytes);
   if (!lacks(IsaLevel::kAvx512Vnni)) {
     expect_equal_dots(real_units::dot_bytes_x86_avx512vnni, emulated::dot_bytes);
-    expect_equal_dots(real_units::dot_words_x86_avx512vnni, emulated::dot_words);
   }
 #endif
 }

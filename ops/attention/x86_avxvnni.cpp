@@ -1,0 +1,11 @@
+#include "ops/attention/kernels.h"
+#include "ops/simd/codes_x86_avxvnni.h"
+#include "ops/simd/math.h"
+
+#include "ops/attention/generic_codes.h"
+
+namespace tessera::ops {
+
+void decode_q8_0_x86_avxvnni(const DecodeRun& run) noexcept { decode<CodeProducts>(run); }
+
+}  // namespace tessera::ops
