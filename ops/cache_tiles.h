@@ -2,7 +2,7 @@
 // tile takes as many bytes as its rows would in a file, a multiple of 64:
 //
 //   codes     for each 32 dims 1024 bytes, those of 32 rows
-//   scales    for each 32 dims 64 bytes, f16, those of 32 rows
+//   scales    for each 32 dims 64 bytes, f16, those of 32 rows: at least 0, infinite or NaN
 //
 // Of row r of the tile and dim i of the block the code lies in these 1024 bytes at
 //
@@ -10,8 +10,8 @@
 //   values    128 (r / 4) + 4 i + r % 4
 //
 // Dot products of unsigned with signed bytes find four dims of a key in a lane, beside other keys, and four
-// values of a dim, beside other dims. Queries have signs, so codes of keys are 128 larger; weights have none,
-// and neither have scales.
+// values of a dim, beside other dims. Queries have signs, so codes of keys are 128 larger; weights times
+// scales have none.
 //
 // The last tile of a head may have rows that the cache has not: they belong to the memory, and are never
 // written.

@@ -142,6 +142,7 @@ inline std::int64_t seen(const AttentionBlock& block, std::int64_t position) {
   return n > 0 ? n : 0;
 }
 
+// Scores are to base 2, the factor is part of the queries.
 inline void begin_rows(const AttentionBlock& block, const Workspace& w) {
   const F32 scale = F32::all(block.scale * kLog2E);
   for (std::int64_t r = 0; r < block.positions * block.heads; ++r) {

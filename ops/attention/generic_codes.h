@@ -8,7 +8,7 @@
 // with a step of 1 / 65535 of the largest over the keys of the block: 256 products with codes fit 31 bits.
 // Four keys of a dim are summed in a lane.
 //
-// The three loops stay functions of their own: inlined into one, they take a quarter longer.
+// The loops stay functions of their own: inlined into one, they took a quarter longer (bench/RESULTS.md).
 #pragma once
 
 #include "ops/attention/generic_decode_tiles.h"
@@ -16,7 +16,7 @@
 namespace {
 
 // Vectors of a tile's keys, or of a block's dims, and how many of them have their sums at once.
-constexpr int kTileVectors = kCacheTileRows / kLanes, kSumVectors = F32::kRegisters == 32 ? 2 : 1;
+constexpr int kTileVectors = kCacheTileRows / kLanes, kCodeVectors = F32::kRegisters == 32 ? 2 : 1;
 
 // parts: high, low. start: what takes the offset of the codes off, a 128th of it. step is NaN where an
 // element is not finite.
@@ -53,14 +53,14 @@ inline void round_query(const float* q, std::int64_t dim, QueryCodes& codes) {
   codes.step = largest / kLargest + nothing.sum();
 }
 
-// Sums of products of kSumVectors vectors of a block's codes with the high and the low bytes of each head.
+// Sums of products of kCodeVectors vectors of a block's codes with the high and the low bytes of each head.
 template <int kHeads>
 struct BlockSums {
-  I32 high[kHeads][kSumVectors], low[kHeads][kSumVectors];
+  I32 high[kHeads][kCodeVectors], low[kHeads][kCodeVectors];
 
   void begin(int h, std::int32_t start) {
 #pragma GCC unroll 2
-    for (int j = 0; j < kSumVectors; ++j) {
+    for (int j = 0; j < kCodeVectors; ++j) {
       high[h][j] = I32::all(start);
       low[h][j] = I32::all(0);
     }
@@ -71,9 +71,9 @@ struct BlockSums {
 #pragma GCC unroll 8
     for (int i = 0; i < kCacheBlock; i += 4) {
       const auto* at = reinterpret_cast<const std::uint8_t*>(codes) + i * kCacheTileRows;
-      Quads quads[kSumVectors];
+      Quads quads[kCodeVectors];
 #pragma GCC unroll 2
-      for (int j = 0; j < kSumVectors; ++j) {
+      for (int j = 0; j < kCodeVectors; ++j) {
         quads[j] = Quads::load(at + 4 * kLanes * j);
         __builtin_prefetch(at + 4 * kLanes * j + ahead);
       }
@@ -81,7 +81,7 @@ struct BlockSums {
       for (int h = 0; h < kHeads; ++h) {
         const Quads x = Quads::all(bytes(h, 0, i)), rest = Quads::all(bytes(h, 1, i));
 #pragma GCC unroll 2
-        for (int j = 0; j < kSumVectors; ++j) {
+        for (int j = 0; j < kCodeVectors; ++j) {
           high[h][j] = dot(high[h][j], quads[j], x);
           low[h][j] = dot(low[h][j], quads[j], rest);
         }
@@ -103,13 +103,13 @@ template <int kHeads>
   const TileQ8_0 keys{run.k + first * run.k_stride, run.dim};
   const auto* queries = reinterpret_cast<const QueryCodes*>(w.parts);
   const std::int64_t ahead = tiles_ahead(run.k_stride);
-  for (int v = 0; v < kTileVectors; v += kSumVectors) {
+  for (int v = 0; v < kTileVectors; v += kCodeVectors) {
     const std::int64_t r = v * kLanes;
-    F32 scores[kHeads][kSumVectors];
+    F32 scores[kHeads][kCodeVectors];
 #pragma GCC unroll 4
     for (int h = 0; h < kHeads; ++h) {
 #pragma GCC unroll 2
-      for (int j = 0; j < kSumVectors; ++j) scores[h][j] = F32::zero();
+      for (int j = 0; j < kCodeVectors; ++j) scores[h][j] = F32::zero();
     }
     for (std::int64_t b = 0; b < run.dim / kCacheBlock; ++b) {
       if (v == 0) ask_for_scales(run, first, b * kCacheBlock);
@@ -121,7 +121,7 @@ template <int kHeads>
           [&](int h, int part, int i) { return queries[h].parts[part] + b * kCacheBlock + i; },
           [](I32 sum, Quads codes, Quads q) { return add_dots(sum, codes, q); });
 #pragma GCC unroll 2
-      for (int j = 0; j < kSumVectors; ++j) {
+      for (int j = 0; j < kCodeVectors; ++j) {
         const F32 scale = F32::load_f16(keys.scales(r + j * kLanes, b * kCacheBlock));
 #pragma GCC unroll 4
         for (int h = 0; h < kHeads; ++h) {
@@ -132,7 +132,7 @@ template <int kHeads>
 #pragma GCC unroll 4
     for (int h = 0; h < kHeads; ++h) {
 #pragma GCC unroll 2
-      for (int j = 0; j < kSumVectors; ++j) {
+      for (int j = 0; j < kCodeVectors; ++j) {
         const F32 score = scores[h][j] * F32::all(queries[h].step);
         score.store(w.scores + h * kDecodeRunKeys + first + r + j * kLanes);
       }
@@ -140,8 +140,8 @@ template <int kHeads>
   }
 }
 
-// What rounds the products of weights with scales of a block's values. step is NaN where a scale is not
-// finite.
+// What rounds the products of weights with scales, for each 32 dims of the values. step is NaN where a scale
+// is not finite.
 struct ProductSteps {
   float factor[kMostBlocks][4], step[kMostBlocks][4];  // 1 / step, step
 };
@@ -149,6 +149,7 @@ struct ProductSteps {
 // Of kBlocks blocks from b on.
 template <int kHeads, int kBlocks>
 [[gnu::noinline]] void find_steps(const DecodeBlock& block, std::int64_t b, ProductSteps& out) {
+  static_assert(kBlocks * kHeads <= kLanes);
   F32 nothing[kBlocks], top[kLanes];
 #pragma GCC unroll 16
   for (int i = 0; i < kLanes; ++i) top[i] = F32::zero();
@@ -176,10 +177,11 @@ template <int kHeads, int kBlocks>
   F32 largest = F32::all(1e-33f);
 #pragma GCC unroll 16
   for (int i = 0; i < kLanes; ++i) largest = F32::max(top[i], largest);
-  constexpr float kLargest = 65535;
+  constexpr int kLargest = 65535;
+  static_assert(std::int64_t{kLargest} * 128 * kDecodeKeys < std::int64_t{1} << 31);
   float factors[kLanes], steps[kLanes];
   (F32::all(kLargest) / largest).store(factors);
-  (largest * F32::all(1 / kLargest)).store(steps);
+  (largest * F32::all(1.0f / kLargest)).store(steps);
 #pragma GCC unroll 2
   for (int j = 0; j < kBlocks; ++j) {
     const float bad = nothing[j].sum();
@@ -198,27 +200,29 @@ struct ByteWeights {
   alignas(64) std::uint8_t bytes[kMostBlocks][4][kCacheTileRows / kKeys][2][kKeys];
 };
 
-// Of the tile from key `first` on.
+// Of the tile from key `first` on. Beyond its keys may stand any weight: times a scale of zero it is zero or
+// no number, and both become zero.
 template <int kHeads>
 [[gnu::noinline]] void round_weights(const DecodeBlock& block, const ProductSteps& steps, std::int64_t first,
                                      ByteWeights& out) {
   const TileQ8_0 tile{block.v + first * block.v_stride, block.dim};
   for (std::int64_t r = 0; r < kCacheTileRows; r += ByteWeights::kKeys) {
     const std::int64_t keys = block.keys - first - r;
-    F32 low[kHeads], high[kHeads];
+    F32 left[kHeads], right[kHeads];
 #pragma GCC unroll 4
     for (int h = 0; h < kHeads; ++h) {
       const float* weights = block.scores + h * kDecodeRunKeys + first + r;
-      low[h] = F32::load(weights);
-      high[h] = F32::load(weights + kLanes);
+      left[h] = F32::load(weights);
+      right[h] = F32::load(weights + kLanes);
     }
     for (std::int64_t b = 0; b < block.dim / kCacheBlock; ++b) {
       const std::uint16_t* scales = tile.scales(r, b * kCacheBlock);
-      const F32 even = load_scales(scales, keys), odd = load_scales(scales + kLanes, keys - kLanes);
+      const F32 left_scale = load_scales(scales, keys);
+      const F32 right_scale = load_scales(scales + kLanes, keys - kLanes);
 #pragma GCC unroll 4
       for (int h = 0; h < kHeads; ++h) {
         const F32 factor = F32::all(steps.factor[b][h]);
-        store_bytes(low[h] * even * factor, high[h] * odd * factor,
+        store_bytes(left[h] * left_scale * factor, right[h] * right_scale * factor,
                     out.bytes[b][h][r / ByteWeights::kKeys][0]);
       }
     }
@@ -230,7 +234,7 @@ template <int kHeads>
 [[gnu::noinline]] void add_codes(const DecodeBlock& block, const ByteWeights& weights, std::int64_t first) {
   const std::byte* tile = block.v + first * block.v_stride;
   const std::int64_t ahead = tiles_ahead(block.v_stride);
-  for (std::int64_t i = 0; i < block.dim; i += kSumVectors * kLanes) {
+  for (std::int64_t i = 0; i < block.dim; i += kCodeVectors * kLanes) {
     const auto& bytes = weights.bytes[i / kCacheBlock];
     BlockSums<kHeads> sums;
 #pragma GCC unroll 4
@@ -244,7 +248,7 @@ template <int kHeads>
 #pragma GCC unroll 4
     for (int h = 0; h < kHeads; ++h) {
 #pragma GCC unroll 2
-      for (int j = 0; j < kSumVectors; ++j) {
+      for (int j = 0; j < kCodeVectors; ++j) {
         float* y = block.y + h * block.y_stride + i + j * kLanes;
         store_i32(load_i32(y) + sums.template sum<8>(h, j), y);
       }

@@ -45,6 +45,7 @@ struct DecodeBlock {
 // where these begin, has not asked for.
 constexpr std::int64_t kNextBytes = 16;
 
+// Scores are to base 2, the factor is part of the queries.
 template <int kHeads>
 inline void begin_heads(const DecodeRun& run, const DecodeSpace& w, const float* q) {
   const F32 scale = F32::all(run.scale * kLog2E);
@@ -95,7 +96,7 @@ inline void weigh_block(std::int64_t width, const DecodeBlock& block) {
   for (int h = 0; h < kHeads; ++h) block.y[h * block.y_stride + width + 1] = sum[h].sum();
 }
 
-// Weights as f32, from logarithms of two vectors of them; returns their sum.
+// Weights as f32, from logarithms to base 2 of two vectors of them; adds them to a sum.
 inline F32 keep_floats(F32 low, F32 high, float* weights, std::int64_t i, F32 sum) {
   low = exp2(low);
   high = exp2(high);

@@ -1,4 +1,4 @@
-// One position over bf16 keys and values on dot products of pairs: queries times scale and weights are
+// One position over bf16 keys and values on dot products of pairs: queries, scaled to base 2, and weights are
 // rounded to bf16, products are summed in f32, as are the rounded weights. Pairs are of dims for scores, of
 // keys for values.
 #pragma once

@@ -1,5 +1,5 @@
 // Attention on dot products of pairs of bf16: queries, keys, weights and values are rounded to bf16, products
-// are summed in f32, as are weights. Scores are in units of ln 2, the factor is part of the queries.
+// are summed in f32, as are weights. Scores are to base 2, the factor is part of the queries.
 //
 // Keys lie as [dim / 2][64] pairs of dims, panel after panel, values as [keys / 2][width] pairs of keys. Rows
 // take a block of keys in strips, so that their scores stay in the first cache.

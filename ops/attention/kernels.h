@@ -10,10 +10,10 @@
 // q and y are f32, k and v of the type of the kernel's row in kernels.inc. Vectors of `dim` elements are
 // contiguous and aligned to their elements; of kQ8_0 there are tiles instead (ops/cache_tiles.h) from key 0
 // on, aligned to 2 bytes, dim a multiple of 32 and the strides the bytes of a row. y may be q. Arithmetic is
-// f32 (the scalar reference: double); kernels of kAvx512Bf16 and kAmx round q times scale, k, v and weights
-// to bf16, multiply exactly and add in f32, with weights within 7.6e-5. Vector kernels take keys in blocks of
-// fixed size from key 0 on, laid out for them in the workspace, and keep a running maximum and sum for each
-// row.
+// f32 (the scalar reference: double); kernels of kAvx512Bf16 and kAmx round q times scale and log2(e), k, v
+// and weights to bf16, multiply exactly and add in f32, with weights within 7.6e-5. Vector kernels take keys
+// in blocks of fixed size from key 0 on, laid out for them in the workspace, and keep a running maximum and
+// sum for each row.
 #pragma once
 
 #include <cstddef>
@@ -73,9 +73,9 @@ static constexpr std::int64_t attention_workspace_floats(std::int64_t dim) {
 // The partial results of a head are then merged in the order of their keys, so the bits depend on nothing but
 // q and the keys, however these are cut into runs of whole blocks. A long run is a long stream of memory.
 //
-// For kBF16, kernels of kAvx512Bf16 round q times scale and weights to bf16. For kQ8_0, kernels of kAvxVnni
-// and kAvx512Vnni round q to 1 / 16319 of its largest element, and for each 32 dims the products of weights
-// and scales of v to 1 / 65535 of the block's largest, and multiply integers.
+// For kBF16, kernels of kAvx512Bf16 round q times scale and log2(e), and weights, to bf16. For kQ8_0, kernels
+// of kAvxVnni and kAvx512Vnni round q to 1 / 16319 of its largest element, and for each 32 dims the products
+// of weights and scales of v to 1 / 65535 of the block's largest, and multiply integers.
 inline constexpr std::int64_t kDecodeKeys = 256, kDecodeRunKeys = 1024;
 
 static constexpr std::int64_t decode_partial_floats(std::int64_t dim) {

@@ -4,12 +4,14 @@
 
 namespace {
 
+constexpr float kLog2E = 1.44269504f;
+
 // e^x: x = n ln2 + r, |r| <= ln2 / 2, and a polynomial of degree 6 in r (Cephes expf, Moshier 1989).
 // Relative error below 2e-7 for x in [-87.3, 88.3]; below that 0 or the value at -87.3 (1.2e-38) comes out,
 // above it the value at 88.3. e^0 is 1 and e^NaN is NaN.
 inline F32 exp(F32 x) {
   x = F32::min(F32::all(88.37626f), F32::max(F32::all(-87.33654f), x));
-  const F32 n = F32::round(x * F32::all(1.44269504f));
+  const F32 n = F32::round(x * F32::all(kLog2E));
   // ln2 in two parts, so that n * high is exact.
   F32 r = F32::fma(n, F32::all(-0.693359375f), x);
   r = F32::fma(n, F32::all(2.12194440e-4f), r);
@@ -23,11 +25,9 @@ inline F32 exp(F32 x) {
   return F32::scaled(p, n);
 }
 
-constexpr float kLog2E = 1.44269504f;
-
-// 2^x: x = n + r, |r| <= 1/2, and a polynomial of degree 5 in r with the least largest relative error among
-// those that are 1 at 0. Relative error below 2e-7 for x in [-126, 127]; below that the value at -126
-// (1.2e-38) comes out. 2^0 is 1 and 2^NaN is NaN.
+// 2^x for x up to 127: x = n + r, |r| <= 1/2, and a polynomial of degree 5 in r with the least largest
+// relative error among those that are 1 at 0. Relative error below 2e-7 from -126 on; below that the value at
+// -126 (1.2e-38) comes out. 2^0 is 1 and 2^NaN is NaN.
 inline F32 exp2(F32 x) {
   x = F32::max(F32::all(-126.0f), x);
   const F32 n = F32::round(x), r = x - n;

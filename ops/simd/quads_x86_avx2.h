@@ -44,14 +44,14 @@ struct I32 {
     const __m128i lane = _mm_setr_epi32(kIndex - 256, kIndex + 4 - 256, kIndex + 8 - 256, kIndex + 12 - 256);
     return {_mm256_shuffle_epi8(quads.v, _mm256_broadcastsi128_si256(lane))};
   }
-  static I32 load_i8(const std::uint8_t* p) {
-    return {_mm256_cvtepi8_epi32(_mm_loadl_epi64(reinterpret_cast<const __m128i*>(p)))};
-  }
   // The same, signed.
   template <int kIndex>
   static I32 signed_byte(Quads quads) {
     if constexpr (kIndex == 3) return {_mm256_srai_epi32(quads.v, 24)};
     return {_mm256_srai_epi32(_mm256_slli_epi32(quads.v, 24 - 8 * kIndex), 24)};
+  }
+  static I32 load_i8(const std::uint8_t* p) {
+    return {_mm256_cvtepi8_epi32(_mm_loadl_epi64(reinterpret_cast<const __m128i*>(p)))};
   }
   F32 to_f32() const { return {_mm256_cvtepi32_ps(v)}; }
 };

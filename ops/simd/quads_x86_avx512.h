@@ -36,13 +36,13 @@ struct I32 {
     const __m128i lane = _mm_setr_epi32(kIndex - 256, kIndex + 4 - 256, kIndex + 8 - 256, kIndex + 12 - 256);
     return {_mm512_shuffle_epi8(quads.v, _mm512_broadcast_i32x4(lane))};
   }
-  static I32 load_i8(const std::uint8_t* p) {
-    return {_mm512_cvtepi8_epi32(_mm_loadu_si128(reinterpret_cast<const __m128i*>(p)))};
-  }
   template <int kIndex>
   static I32 signed_byte(Quads quads) {
     if constexpr (kIndex == 3) return {_mm512_srai_epi32(quads.v, 24)};
     return {_mm512_srai_epi32(_mm512_slli_epi32(quads.v, 24 - 8 * kIndex), 24)};
+  }
+  static I32 load_i8(const std::uint8_t* p) {
+    return {_mm512_cvtepi8_epi32(_mm_loadu_si128(reinterpret_cast<const __m128i*>(p)))};
   }
   F32 to_f32() const { return {_mm512_cvtepi32_ps(v)}; }
 };

@@ -153,6 +153,22 @@ TEST(AttentionDecode, AveragesValuesForTheLeastQueries) {
   }
 }
 
+// Integers of 31 bits just hold the sum of a block.
+TEST(AttentionDecode, SumsTheLargestCodesOfEqualWeights) {
+  for (const float value : {1.0f, -1.0f}) {
+    for (const std::int64_t past : {255, 511}) {
+      AttentionCase x(1, 4, 1, 128, 512);
+      std::fill(x.q.begin(), x.q.end(), 0.0f);
+      std::fill(x.v.begin(), x.v.end(), value);
+      const Expected expected = expected_causal(stored(x, DType::kQ8_0), past);
+      for (const Cpu& cpu : cpus()) {
+        SCOPED_TRACE(place(cpu, x, past, DType::kQ8_0));
+        expect_within(run_causal(x, past, DType::kQ8_0, cpu), expected, decode_rounding(cpu, DType::kQ8_0));
+      }
+    }
+  }
+}
+
 // A block that holds NaN, and a query that does.
 TEST(AttentionDecode, NaNInBlocksOrQueriesReachesWhatSeesIt) {
   for (const std::int64_t bad : {0, 255, 256, 399, 400}) {

@@ -49,9 +49,9 @@ struct Expected {
   std::vector<Row> rows;
 
   // With u = 2^-24, n keys in b blocks, and A = Row::largest:
-  //   a score is a chain of d FMAs over scaled queries, from which the maximum is taken: (d + 3) u A;
-  //   exp adds 2e-7, relative; so does the factor of each block, whose exponent is rounded: 2 u A;
-  //   hence a weight is off by a factor e^(+-delta), delta = (d + 3 + 2 b) u A + (1 + b) 2e-7 (common factors
+  //   a score is a chain of d FMAs over scaled queries, from which the maximum is taken: (d + 5) u A;
+  //   exp2 adds 2e-7, relative; so does the factor of each block, whose exponent is rounded: 2 u A;
+  //   hence a weight is off by a factor e^(+-delta), delta = (d + 5 + 2 b) u A + (1 + b) 2e-7 (common factors
   //   cancel), in the numerator and in the denominator;
   //   sums over keys, the product with 1 / sum and the rounding of y: (n + 2 b + 20) u.
   // All relative to W = `weight`. Weights below e^-87.3 come out as 1.2e-38 at most. Other roundings move
@@ -61,7 +61,7 @@ struct Expected {
     const Row& row = rows[i * rows.size() / y.size()];
     if (row.keys == 0) return 0;
     const double blocks = std::ceil(row.keys / 64) + 1;
-    const double delta = (row.dim + 3 + 2 * blocks) * u * row.largest + (1 + blocks) * 2e-7 +
+    const double delta = (row.dim + 5 + 2 * blocks) * u * row.largest + (1 + blocks) * 2e-7 +
                          rounding.product * row.largest + rounding.query * row.uneven;
     const double relative = std::expm1(2 * delta) + (row.keys + 2 * blocks + 20) * u + rounding.value;
     return relative * weight[i] + rounding.weight * spread[i] + 1e-34;
