@@ -18,6 +18,9 @@ namespace {
 // Vectors of a tile's keys, or of a block's dims, and how many of them have their sums at once.
 constexpr int kTileVectors = kCacheTileRows / kLanes, kCodeVectors = F32::kRegisters == 32 ? 2 : 1;
 
+// sum + a . b for unsigned a and signed b, by lane.
+inline I32 add_dots(I32 sum, Quads a, Quads b) { return Dots<255>::add(sum, {a}, {b}); }
+
 // parts: high, low. start: what takes the offset of the codes off, a 128th of it. step is NaN where an
 // element is not finite.
 struct QueryCodes {
@@ -29,14 +32,14 @@ static_assert(sizeof(QueryCodes) <= sizeof(float) * tessera::ops::kAttentionMaxD
 
 inline void round_query(const float* q, std::int64_t dim, QueryCodes& codes) {
   constexpr float kLargest = 127 * 128 + 63;
-  F32 top = F32::zero(), nothing = F32::zero();
+  // A step of zero would make NaN of -inf, and its inverse be infinite.
+  F32 top = F32::all(1e-30f), nothing = F32::zero();
   for (std::int64_t i = 0; i < dim; i += kLanes) {
     const F32 x = F32::load(q + i);
     top = F32::max(F32::abs(x), top);
     nothing = F32::fma(x, F32::zero(), nothing);  // NaN if x is not finite
   }
-  // A step of zero would make NaN of -inf, and its inverse be infinite.
-  const float largest = top.largest() > 1e-30f ? top.largest() : 1e-30f;
+  const float largest = top.largest();
   const F32 factor = F32::all(kLargest / largest);
   for (std::int64_t i = 0; i < dim; i += kCacheBlock) {
     F32 sum = F32::zero();
@@ -93,7 +96,7 @@ struct BlockSums {
   // Where a high byte counts 2^kBits.
   template <int kBits>
   I32 sum(int h, int j) const {
-    return shifted_left<kBits>(high[h][j]) + low[h][j];
+    return high[h][j].template shifted_left<kBits>() + low[h][j];
   }
 };
 
@@ -250,7 +253,7 @@ template <int kHeads>
 #pragma GCC unroll 2
       for (int j = 0; j < kCodeVectors; ++j) {
         float* y = block.y + h * block.y_stride + i + j * kLanes;
-        store_i32(load_i32(y) + sums.template sum<8>(h, j), y);
+        (I32::load(y) + sums.template sum<8>(h, j)).store(y);
       }
     }
   }
@@ -285,7 +288,7 @@ struct CodeProducts : TileProducts {
     for (int h = 0; h < kHeads; ++h) {
       float* y = block.y + h * block.y_stride;
       for (std::int64_t i = 0; i < block.dim; i += kLanes) {
-        (load_i32(y + i).to_f32() * F32::all(steps.step[i / kCacheBlock][h])).store(y + i);
+        (I32::load(y + i).to_f32() * F32::all(steps.step[i / kCacheBlock][h])).store(y + i);
       }
     }
   }

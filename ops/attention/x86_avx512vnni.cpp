@@ -1,5 +1,5 @@
 #include "ops/attention/kernels.h"
-#include "ops/simd/codes_x86_avx512vnni.h"
+#include "ops/simd/dots_x86_avx512vnni.h"
 #include "ops/simd/math.h"
 
 #include "ops/attention/generic_codes.h"

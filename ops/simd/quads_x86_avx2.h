@@ -50,10 +50,33 @@ struct I32 {
     if constexpr (kIndex == 3) return {_mm256_srai_epi32(quads.v, 24)};
     return {_mm256_srai_epi32(_mm256_slli_epi32(quads.v, 24 - 8 * kIndex), 24)};
   }
+  static I32 load(const void* p) { return {_mm256_loadu_si256(static_cast<const __m256i*>(p))}; }
+  void store(void* p) const { _mm256_storeu_si256(static_cast<__m256i*>(p), v); }
   static I32 load_i8(const std::uint8_t* p) {
     return {_mm256_cvtepi8_epi32(_mm_loadl_epi64(reinterpret_cast<const __m128i*>(p)))};
   }
+  template <int kBits>
+  I32 shifted_left() const {
+    return {_mm256_slli_epi32(v, kBits)};
+  }
+  friend I32 operator+(I32 a, I32 b) { return {_mm256_add_epi32(a.v, b.v)}; }
   F32 to_f32() const { return {_mm256_cvtepi32_ps(v)}; }
 };
+
+// Whole numbers from -128 to 127, a byte a lane.
+inline void store_i8(F32 x, std::int8_t* p) {
+  const __m256i codes = _mm256_cvtps_epi32(x.v);
+  const __m128i words = _mm_packs_epi32(_mm256_castsi256_si128(codes), _mm256_extracti128_si256(codes, 1));
+  _mm_storel_epi64(reinterpret_cast<__m128i*>(p), _mm_packs_epi16(words, words));
+}
+// Numbers from 0 to 65535, rounded, below zero and NaN to 0: the high bytes of 2 kLanes, then the low ones.
+inline void store_bytes(F32 first, F32 second, std::uint8_t* p) {
+  // Each half holds four of the first and four of the second.
+  const __m256i words = _mm256_packus_epi32(_mm256_cvtps_epi32(first.v), _mm256_cvtps_epi32(second.v));
+  const __m128i bytes = _mm_setr_epi8(1, 3, 5, 7, 9, 11, 13, 15, 0, 2, 4, 6, 8, 10, 12, 14);
+  const __m256i quads = _mm256_shuffle_epi8(words, _mm256_broadcastsi128_si256(bytes));
+  const __m256i order = _mm256_setr_epi32(0, 4, 1, 5, 2, 6, 3, 7);
+  _mm256_storeu_si256(reinterpret_cast<__m256i*>(p), _mm256_permutevar8x32_epi32(quads, order));
+}
 
 }  // namespace
