@@ -23,13 +23,18 @@ namespace tessera::ops {
 
 inline constexpr std::int64_t kCacheTileRows = 32, kCacheBlock = 32;  // rows of a tile, dims of a block
 inline constexpr std::int64_t kCacheBlockCodes = kCacheTileRows * kCacheBlock;
+static_assert(kCacheTileRows == kCacheBlock);
 
+// Of 32 x 32 codes, four of a lane beside each other.
+static constexpr std::int64_t quad_code_at(std::int64_t code, std::int64_t lane) {
+  return code / 4 * (4 * kCacheBlock) + 4 * lane + code % 4;
+}
 // From the start of a tile, in bytes, for dim d of all of a row.
 static constexpr std::int64_t key_code_at(std::int64_t r, std::int64_t d) {
-  return d / kCacheBlock * kCacheBlockCodes + d % kCacheBlock / 4 * (4 * kCacheTileRows) + 4 * r + d % 4;
+  return d / kCacheBlock * kCacheBlockCodes + quad_code_at(d % kCacheBlock, r);
 }
 static constexpr std::int64_t value_code_at(std::int64_t r, std::int64_t d) {
-  return d / kCacheBlock * kCacheBlockCodes + r / 4 * (4 * kCacheBlock) + 4 * (d % kCacheBlock) + r % 4;
+  return d / kCacheBlock * kCacheBlockCodes + quad_code_at(r, d % kCacheBlock);
 }
 // Where rows have `dim` dims.
 static constexpr std::int64_t cache_scale_at(std::int64_t dim, std::int64_t r, std::int64_t d) {
