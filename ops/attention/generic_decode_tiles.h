@@ -36,6 +36,11 @@ struct TileProducts {
 // Vectors of keys, and of dims, that are taken at a time.
 constexpr int kVectors = 2, kVectorLanes = kVectors * kLanes;
 
+// Asks for the quads of so many lanes.
+inline void ask_for_quads(const std::byte* at) {
+  for (int line = 0; line < 4 * kVectorLanes; line += 64) __builtin_prefetch(at + line);
+}
+
 struct TileFloats : TileProducts {
   template <int kHeads>
   static constexpr int kTileKeys = kVectorLanes;
@@ -47,19 +52,17 @@ struct TileFloats : TileProducts {
   template <int kHeads>
   static void score(const DecodeRun& run, const DecodeSpace& w, std::int64_t first) {
     const TileQ8_0 tile = TileQ8_0::of_row(run.k, first, run.k_stride, run.dim);
+    const std::int64_t row = first % kCacheTileRows;
     const std::byte* ahead = tile.tile + tiles_ahead(run.k_stride);
     F32 scores[kHeads][kVectors];
 #pragma GCC unroll 8
     for (int i = 0; i < kHeads * kVectors; ++i) scores[i / kVectors][i % kVectors] = F32::zero();
     for (std::int64_t i = 0; i < run.dim; i += 4) {
-      if (i % kCacheBlock == 0) ask_for_scales(run, first - first % kCacheTileRows, i);
+      if (i % kCacheBlock == 0 && row == 0) ask_for_scales(run, first, i);
+      ask_for_quads(ahead + tessera::ops::key_code_at(row, i));
       F32 dims[kVectors][4];
 #pragma GCC unroll 2
-      for (int j = 0; j < kVectors; ++j) {
-        const std::int64_t r = (first + j * kLanes) % kCacheTileRows;
-        tile.load_keys(r, i, dims[j]);
-        __builtin_prefetch(ahead + tessera::ops::key_code_at(r, i));
-      }
+      for (int j = 0; j < kVectors; ++j) tile.load_keys(row + j * kLanes, i, dims[j]);
 #pragma GCC unroll 4
       for (int d = 0; d < 4; ++d) {
 #pragma GCC unroll 4
@@ -126,12 +129,13 @@ struct TileFloats : TileProducts {
     const std::int64_t ahead = tiles_ahead(block.v_stride);
     const std::int64_t last = smaller(first + kCacheTileRows, block.keys);
     for (std::int64_t s = first; s < last; s += 4) {
-      const auto* at =
-          reinterpret_cast<const std::uint8_t*>(tile + tessera::ops::value_code_at(s - first, i));
+      const std::byte* at = tile + tessera::ops::value_code_at(s - first, i);
+      ask_for_quads(at + ahead);
       Quads codes[kVectors];
 #pragma GCC unroll 2
-      for (int j = 0; j < kVectors; ++j) codes[j] = Quads::load(at + 4 * kLanes * j);
-      for (int line = 0; line < 4 * kVectorLanes; line += 64) __builtin_prefetch(at + ahead + line);
+      for (int j = 0; j < kVectors; ++j) {
+        codes[j] = Quads::load(reinterpret_cast<const std::uint8_t*>(at) + 4 * kLanes * j);
+      }
       add_value<kHeads, 0>(codes, weights, s, sum);
       add_value<kHeads, 1>(codes, weights, s, sum);
       add_value<kHeads, 2>(codes, weights, s, sum);
