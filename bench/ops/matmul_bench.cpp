@@ -46,6 +46,16 @@ void add_matmul_rows(const Setup& setup) {
                             o.weight(DType::kBF16, 1024, 4096), o.normal(DType::kF32, {1024}));
                       },
                   .levels = OpRow::Levels::kVector});
+  // gate_proj and up_proj of the 4B text model.
+  add_row(setup, {.name = "matmul_silu_mul/q4_0/rows:512/9728x2560",
+                  .build =
+                      [](Graph& g, Operands& o) {
+                        const TensorView next = o.weight(DType::kQ4_0, 32, 9728);
+                        return ops::matmul_silu_mul(g, o.normal(DType::kF32, {512, 2560}),
+                                                    o.weight(DType::kQ4_0, 9728, 2560),
+                                                    o.weight(DType::kQ4_0, 9728, 2560), next);
+                      },
+                  .levels = OpRow::Levels::kVector});
   add_row(setup, {.name = "patch_embed/bf16/1024x1536",
                   .build =
                       [](Graph& g, Operands& o) {

@@ -35,11 +35,10 @@ Tensor self_attention(Graph& g, const DecoderLayerWeights& w, const TextConfig& 
   return reshape(g, y, {g.shape(y)[0], g.shape(y)[1] * d});
 }
 
-// x [T, D] -> [T, I], not projected yet.
+// x [T, D] -> [T, I], as down_proj reads it.
 Tensor mlp(Graph& g, const DecoderLayerWeights& w, Tensor x) {
   const Graph::Scope scope(g, "mlp");
-  const std::vector<Tensor> h = matmul_each(g, x, {w.gate_proj, w.up_proj});
-  return silu_mul(g, h[0], h[1]);
+  return matmul_silu_mul(g, x, w.gate_proj, w.up_proj, w.down_proj);
 }
 
 }  // namespace

@@ -10,7 +10,8 @@ template <typename Load>
 inline F32 finished(const tessera::ops::MatmulTile& t, F32 sum, std::int64_t m, std::int64_t n, Load load) {
   using tessera::ops::MatmulThen;
   if (t.bias) sum = sum + load(t.bias + n);
-  if (t.then == MatmulThen::kAdd) return load(t.add + m * t.y_stride + n) + sum;
+  if (t.then == MatmulThen::kAdd) return load(t.other + m * t.y_stride + n) + sum;
+  if (t.then == MatmulThen::kSiluMul) return silu_mul(load(t.other + m * t.y_stride + n), sum);
   if (t.then == MatmulThen::kGeluTanh) return gelu_tanh(sum);
   if (t.then == MatmulThen::kGeluErf) return gelu_erf(sum);
   return sum;

@@ -1,6 +1,8 @@
 // Products with a weight matrix.
 //
-//   y[m][n] = sum_k x[m][k] w[n][k] + bias[n], then GELU (ops/gelu/kernels.h) of it, or something added to it
+//   y[m][n] = sum_k x[m][k] w[n][k] + bias[n], then GELU (ops/gelu/kernels.h) of it, or something added to
+//   it,
+//             or the SiLU of a gate times it (ops/silu_mul/kernels.h)
 //
 // One call computes a tile of outputs over the whole of k. Rows of x and y are contiguous; y is floats, and x
 // floats or, where w has a block format, groups of 32 (ops/matmul/activations.h); both at any alignment of
@@ -34,13 +36,13 @@ namespace tessera::ops {
 
 inline constexpr int kPanelColumns = 16;
 
-enum class MatmulThen : std::int32_t { kNothing, kGeluTanh, kGeluErf, kAdd };
+enum class MatmulThen : std::int32_t { kNothing, kGeluTanh, kGeluErf, kAdd, kSiluMul };
 
 struct MatmulTile {
-  const void* x;               // floats or ActivationGroups
-  const void* w;               // the tile's first row or panel
-  const float* bias;           // of the tile's first column, or null
-  const float* add = nullptr;  // kAdd: of the tile's first output, as y from row to row
+  const void* x;                 // floats or ActivationGroups
+  const void* w;                 // the tile's first row or panel
+  const float* bias;             // of the tile's first column, or null
+  const float* other = nullptr;  // what is added (kAdd), the gate (kSiluMul; may be y): as y from row to row
   float* y;
   void* workspace;                  // as many bytes as the kernel's row says, aligned to 64
   std::int64_t x_stride, y_stride;  // from row to row, in elements of x and y

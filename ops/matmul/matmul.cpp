@@ -5,18 +5,21 @@
 #include "ops/matmul/pack.h"
 #include "ops/op_util.h"
 #include "ops/ops.h"
+#include "ops/quantize_rows/kernels.h"
 #include "ops/quantize_rows/quantize_rows.h"
+#include "ops/silu_mul/kernels.h"
 #include "tensor/cpu.h"
 
 namespace tessera::ops {
 namespace {
 
-// Inputs of a step: x, the weights; of a single weight the bias, and for kAdd what is added, where there are
-// such.
+// Inputs of a step: x, the weights (for kSiluMul gate and up); of a single weight the bias, and for kAdd what
+// is added, where there are such.
 struct Params {
   std::int32_t weights = 1;
   std::int32_t has_bias = 0;
   MatmulThen then = MatmulThen::kNothing;
+  std::int32_t quantized = 0;  // kSiluMul: y as products with block weights read it
 };
 constexpr int kMaxWeights = kMaxInputs - 1;
 
@@ -69,6 +72,9 @@ struct Tiles {
     column_tiles = count(total_columns, columns);
   }
   std::int64_t tasks() const { return row_tiles * column_tiles; }
+  // Neighbours share their columns, so threads meet in the same weights.
+  std::int64_t first_row(std::int64_t task) const { return task % row_tiles * rows; }
+  std::int64_t first_column(std::int64_t task) const { return task / row_tiles * columns; }
 
  private:
   static constexpr std::int64_t kOneRowColumns = 64, kWantedTasks = 16;
@@ -90,11 +96,14 @@ void check_weight(const TensorDesc& x, const TensorDesc& w) {
 TensorDesc infer(const OpArgs& args) {
   const TensorDesc& x = args.inputs[0];
   const auto& params = args.get<Params>();
+  const bool gated = params.then == MatmulThen::kSiluMul;
   std::int64_t outputs = 0;
   for (const TensorDesc& w : args.inputs.subspan(1, static_cast<std::size_t>(params.weights))) {
     check_weight(x, w);
-    outputs += w.shape[0];
+    outputs = gated ? w.shape[0] : outputs + w.shape[0];
   }
+  if (gated && args.inputs[2] != args.inputs[1])
+    reject("up is " + describe(args.inputs[2]) + ", gate is " + describe(args.inputs[1]));
   if (params.has_bias && args.inputs[2] != TensorDesc::dense(DType::kF32, {outputs})) {
     reject("bias is " + describe(args.inputs[2]) + ", expected f32[" + std::to_string(outputs) + "]");
   }
@@ -106,29 +115,55 @@ TensorDesc infer(const OpArgs& args) {
       TensorDesc::dense(DType::kF32, Shape(std::span<const std::int64_t>(dims.data(), rank)));
   if (params.then == MatmulThen::kAdd && args.inputs.back() != y)
     reject("a is " + describe(args.inputs.back()) + ", expected dense " + describe(y));
-  return y;
+  return params.quantized ? quantized_rows(y) : y;
 }
 
-struct GeluRow {
+// What follows a product, at one level.
+template <typename Kernel>
+struct LevelKernel {
   IsaLevel level;
-  void (*kernel)(const GeluRange&) noexcept;
+  Kernel kernel;
+};
+constexpr LevelKernel<void (*)(const SiluMulRange&) noexcept> kSiluMuls[] = {
+#define TESSERA_KERNEL(level, function) {IsaLevel::level, function},
+#include "ops/silu_mul/kernels.inc"
+#undef TESSERA_KERNEL
+};
+constexpr LevelKernel<void (*)(const float*, ActivationGroup*, std::int64_t) noexcept> kQuantizers[] = {
+#define TESSERA_KERNEL(level, function) {IsaLevel::level, function},
+#include "ops/quantize_rows/kernels.inc"
+#undef TESSERA_KERNEL
 };
 
-constexpr GeluRow kGelus[] = {
-#define TESSERA_KERNEL(level, function) {IsaLevel::level, function},
+template <typename Kernel, std::size_t kCount>
+consteval Kernel at(const LevelKernel<Kernel> (&rows)[kCount], IsaLevel level) {
+  return std::find_if(rows, rows + kCount, [&](const auto& row) { return row.level == level; })->kernel;
+}
+
+struct AfterKernels {
+  IsaLevel level;
+  void (*gelu)(const GeluRange&) noexcept;
+  void (*silu_mul)(const SiluMulRange&) noexcept;
+  void (*quantize)(const float* x, ActivationGroup* y, std::int64_t groups) noexcept;
+};
+constexpr AfterKernels kAfter[] = {
+#define TESSERA_KERNEL(level, function) \
+  {IsaLevel::level, function, at(kSiluMuls, IsaLevel::level), at(kQuantizers, IsaLevel::level)},
 #include "ops/gelu/kernels.inc"
 #undef TESSERA_KERNEL
 };
 
+const AfterKernels& after(const KernelArgs& args) { return *static_cast<const AfterKernels*>(args.chosen); }
+
 // What the kernel has left to do.
-void finish(const MatmulTile& t, const GeluRow& gelu) {
+void finish(const MatmulTile& t, const AfterKernels& kernels) {
   for (std::int64_t m = 0; m < t.rows; ++m) {
     float* y = t.y + m * t.y_stride;
     if (t.then == MatmulThen::kAdd) {
-      const float* add = t.add + m * t.y_stride;
+      const float* add = t.other + m * t.y_stride;
       for (std::int64_t n = 0; n < t.columns; ++n) y[n] = add[n] + y[n];
     } else {
-      gelu.kernel({y, y, t.columns, t.then == MatmulThen::kGeluErf});
+      kernels.gelu({y, y, t.columns, t.then == MatmulThen::kGeluErf});
     }
   }
 }
@@ -138,44 +173,92 @@ std::int64_t column_offset(const TensorView& w, std::int64_t column) {
   return column / (w.layout ? kPanelColumns : 1) * weight_stride(w);
 }
 
+// The tile of a task, without its outputs.
+MatmulTile tile_of(const KernelArgs& args, const TensorView& w, const Tiles& tiles, std::int64_t task) {
+  const TensorView& x = args.inputs[0];
+  const std::int64_t row = tiles.first_row(task), column = tiles.first_column(task), k = w.shape[1];
+  return {.x = x.as<std::uint32_t>() + row * x.shape.back(),
+          .w = w.data + column_offset(w, column),
+          .bias = nullptr,
+          .y = nullptr,
+          .workspace = args.workspace,
+          .x_stride = has_blocks(w) ? k / kGroupElements : k,
+          .y_stride = 0,
+          .w_stride = weight_stride(w),
+          .rows = std::min(tiles.rows, x.shape.rows() - row),
+          .columns = std::min(tiles.columns, w.shape[0] - column),
+          .k = k,
+          .bytes_ahead = args.bytes_ahead};
+}
+
 template <auto kernel, const MatmulTiling& tiling>
 void run(const KernelArgs& args, std::int64_t begin, std::int64_t end) noexcept {
-  const TensorView &x = args.inputs[0], &y = args.output;
+  const TensorView& y = args.output;
   const auto& params = args.get<Params>();
-  const std::int64_t rows = x.shape.rows(), y_stride = y.shape.back();
   const float* add = nullptr;
   if (params.then == MatmulThen::kAdd) add = args.inputs[params.has_bias ? 3 : 2].as<float>();
   std::int64_t first_task = 0, first_column = 0;
   for (const TensorView& w : std::span(args.inputs + 1, static_cast<std::size_t>(params.weights))) {
-    const std::int64_t n = w.shape[0], k = w.shape[1], w_stride = weight_stride(w);
-    const Tiles tiles(rows, n, tiling);
+    const Tiles tiles(args.inputs[0].shape.rows(), w.shape[0], tiling);
     const std::int64_t last = std::min(end - first_task, tiles.tasks());
     for (std::int64_t task = std::max<std::int64_t>(begin - first_task, 0); task < last; ++task) {
-      // Neighbours share their columns, so threads meet in the same weights.
-      const std::int64_t row = task % tiles.row_tiles * tiles.rows;
-      const std::int64_t column = task / tiles.row_tiles * tiles.columns;
-      const std::int64_t first_output = row * y_stride + first_column + column;
-      MatmulTile tile{.x = x.as<std::uint32_t>() + row * x.shape.back(),
-                      .w = w.data + column_offset(w, column),
-                      .bias = params.has_bias ? args.inputs[2].as<float>() + column : nullptr,
-                      .add = add ? add + first_output : nullptr,
-                      .y = y.as<float>() + first_output,
-                      .workspace = args.workspace,
-                      .x_stride = has_blocks(w) ? k / kGroupElements : k,
-                      .y_stride = y_stride,
-                      .w_stride = w_stride,
-                      .rows = std::min(tiles.rows, rows - row),
-                      .columns = std::min(tiles.columns, n - column),
-                      .k = k,
-                      .then = tiling.finishes ? params.then : MatmulThen::kNothing,
-                      .bytes_ahead = args.bytes_ahead};
+      const std::int64_t column = tiles.first_column(task);
+      const std::int64_t first_output = tiles.first_row(task) * y.shape.back() + first_column + column;
+      MatmulTile tile = tile_of(args, w, tiles, task);
+      if (params.has_bias) tile.bias = args.inputs[2].as<float>() + column;
+      if (add) tile.other = add + first_output;
+      tile.y = y.as<float>() + first_output;
+      tile.y_stride = y.shape.back();
+      if (tiling.finishes) tile.then = params.then;
       kernel(tile);
       if (tile.then == params.then) continue;
       tile.then = params.then;
-      finish(tile, *static_cast<const GeluRow*>(args.chosen));
+      finish(tile, after(args));
     }
     first_task += tiles.tasks();
-    first_column += n;
+    first_column += w.shape[0];
+  }
+}
+
+// kSiluMul: floats that a tile needs before the kernel's workspace, for y before it is quantized and, where
+// the kernel does not finish, for the second product.
+std::int64_t gated_floats(const Tiles& tiles, const MatmulTiling& tiling, bool quantized) {
+  return tiles.rows * tiles.columns * (quantized + !tiling.finishes);
+}
+
+template <auto kernel, const MatmulTiling& tiling>
+void run_gated(const KernelArgs& args, std::int64_t begin, std::int64_t end) noexcept {
+  const TensorView &gate = args.inputs[1], &up = args.inputs[2], &y = args.output;
+  const bool quantized = args.get<Params>().quantized;
+  const Tiles tiles(args.inputs[0].shape.rows(), gate.shape[0], tiling);
+  const std::int64_t row_groups = gate.shape[0] / kGroupElements;
+  auto* const floats = reinterpret_cast<float*>(args.workspace);
+  for (std::int64_t task = begin; task < end; ++task) {
+    const std::int64_t row = tiles.first_row(task), column = tiles.first_column(task);
+    MatmulTile tile = tile_of(args, gate, tiles, task);
+    const std::int64_t stride = quantized ? tile.columns : y.shape.back();
+    float* const product = quantized ? floats : y.as<float>() + row * stride + column;
+    tile.workspace = floats + gated_floats(tiles, tiling, quantized);
+    tile.y = product;
+    tile.y_stride = stride;
+    kernel(tile);
+    tile.w = up.data + column_offset(up, column);
+    if (tiling.finishes) {
+      tile.other = product;
+      tile.then = MatmulThen::kSiluMul;
+    } else {
+      tile.y = floats + quantized * tile.rows * tile.columns;
+      tile.y_stride = tile.columns;
+    }
+    kernel(tile);
+    for (std::int64_t m = 0; m < tile.rows; ++m) {
+      float* const values = product + m * stride;
+      if (!tiling.finishes) after(args).silu_mul({values, tile.y + m * tile.columns, values, tile.columns});
+      if (!quantized) continue;
+      ActivationGroup* const groups =
+          y.as<ActivationGroup>() + (row + m) * row_groups + column / kGroupElements;
+      after(args).quantize(values, groups, tile.columns / kGroupElements);
+    }
   }
 }
 
@@ -189,7 +272,7 @@ Stretch stretch(const KernelArgs& args, std::int64_t task) noexcept {
       task -= tiles.tasks();
       continue;
     }
-    const std::int64_t offset = column_offset(w, task / tiles.row_tiles * tiles.columns);
+    const std::int64_t offset = column_offset(w, tiles.first_column(task));
     return {input, offset, weight_bytes(w) - offset};
   }
 }
@@ -200,53 +283,62 @@ struct MatmulKernel {
   bool (*takes)(const MatmulExtents&);
   const MatmulTiling& tiling;
   const char* name;
-  KernelFn run;
+  KernelFn run, run_gated;
   StretchFn stretch;
 };
 
 constexpr MatmulKernel kKernels[] = {
-#define TESSERA_KERNEL(level, function, format, takes, tiling) \
-  {IsaLevel::level, format, takes, tiling, #function, run<function, tiling>, stretch<tiling>},
+#define TESSERA_KERNEL(level, function, format, takes, tiling)                                            \
+  {IsaLevel::level, format, takes, tiling, #function, run<function, tiling>, run_gated<function, tiling>, \
+   stretch<tiling>},
 #include "ops/matmul/kernels.inc"
 #undef TESSERA_KERNEL
 };
 
 OpPlan plan(const OpArgs& args, const Cpu& cpu) {
-  const auto weights = args.inputs.subspan(1, static_cast<std::size_t>(args.get<Params>().weights));
+  const auto& params = args.get<Params>();
+  const auto weights = args.inputs.subspan(1, static_cast<std::size_t>(params.weights));
+  const bool gated = params.then == MatmulThen::kSiluMul;
   const MatmulExtents product{args.inputs[0].shape.rows(), weights[0].shape[0], weights[0].shape[1]};
   const MatmulKernel& kernel = *std::find_if(std::begin(kKernels), std::end(kKernels), [&](const auto& row) {
     return cpu.has(row.level) && row.format == format_of(weights[0]) && row.takes(product);
   });
-  const auto gelu = std::find_if(std::begin(kGelus), std::end(kGelus),
-                                 [&](const GeluRow& row) { return cpu.has(row.level); });
-  OpPlan plan{.run = kernel.run,
+  const auto after = std::find_if(std::begin(kAfter), std::end(kAfter),
+                                  [&](const AfterKernels& row) { return cpu.has(row.level); });
+  OpPlan plan{.run = gated ? kernel.run_gated : kernel.run,
               .kernel = kernel.name,
-              .chosen = &*gelu,
+              .chosen = &*after,
               .bytes_ahead = cpu.bytes_ahead(),
               .tasks = 0};
   // More rows need the caches for themselves (bench/RESULTS.md).
   if (product.rows == 1) plan.stretch = kernel.stretch;
-  for (const TensorDesc& w : weights) {
+  for (const TensorDesc& w : weights.first(gated ? 1 : weights.size())) {
     const Tiles tiles(product.rows, w.shape[0], kernel.tiling);
     plan.tasks += tiles.tasks();
+    const std::int64_t floats = gated ? gated_floats(tiles, kernel.tiling, params.quantized) : 0;
     plan.workspace_bytes =
-        std::max(plan.workspace_bytes, kernel.tiling.workspace({tiles.rows, tiles.columns, product.k}));
+        std::max(plan.workspace_bytes, kernel.tiling.workspace({tiles.rows, tiles.columns, product.k}) +
+                                           static_cast<std::size_t>(floats) * sizeof(float));
   }
   return plan;
 }
 
 OpCost cost(const OpArgs& args) {
-  const TensorDesc& x = args.inputs[0];
-  const auto rows = static_cast<double>(x.shape.rows());
-  OpCost cost{.bytes = 4 * rows * static_cast<double>(args.output.shape.back() + x.shape.back())};
+  const auto rows = static_cast<double>(args.inputs[0].shape.rows());
+  const auto elements = [](const TensorDesc& desc) { return static_cast<double>(desc.shape.elements()); };
+  OpCost cost{.bytes = 4 * (elements(args.output) + elements(args.inputs[0]))};
   const auto& params = args.get<Params>();
   for (const TensorDesc& w : args.inputs.subspan(1, static_cast<std::size_t>(params.weights))) {
     cost.bytes += static_cast<double>(weight_bytes(w));
-    cost.flops += 2 * rows * static_cast<double>(w.shape.elements());
+    cost.flops += 2 * rows * elements(w);
   }
   if (params.then == MatmulThen::kGeluTanh || params.then == MatmulThen::kGeluErf)
-    cost.flops += 25 * static_cast<double>(args.output.shape.elements());
-  if (params.then == MatmulThen::kAdd) cost.bytes += 4 * static_cast<double>(args.output.shape.elements());
+    cost.flops += 25 * elements(args.output);
+  if (params.then == MatmulThen::kAdd) cost.bytes += 4 * elements(args.output);
+  if (params.then == MatmulThen::kSiluMul) {
+    const double values = rows * static_cast<double>(args.inputs[1].shape[0]);
+    cost.flops += (params.quantized ? 24 : 20) * values;
+  }
   return cost;
 }
 
@@ -285,6 +377,19 @@ Tensor matmul_add(Graph& g, const Operand& a, const Operand& x, const Operand& w
 
 Tensor matmul_add(Graph& g, const Operand& a, const Operand& x, const Operand& w, const Operand& bias) {
   return g.append(kMatmul, {input(g, x, w), w, bias, a}, Params{.has_bias = 1, .then = MatmulThen::kAdd});
+}
+
+Tensor matmul_silu_mul(Graph& g, const Operand& x, const Operand& gate, const Operand& up,
+                       const Operand& next) {
+  const TensorDesc &first = desc_of(g, gate), &reader = desc_of(g, next);
+  // One row takes as long as reading the weights, which is fastest in long streams of one after the other.
+  if (desc_of(g, x).shape.rows() == 1 || format_of(first) != format_of(desc_of(g, up))) {
+    const std::vector<Tensor> products = matmul_each(g, x, {gate, up});
+    return silu_mul(g, products[0], products[1]);
+  }
+  const bool quantized = is_weight(reader) && has_blocks(reader) && reader.shape[1] == first.shape[0];
+  return g.append(kMatmul, {input(g, x, gate), gate, up},
+                  Params{.weights = 2, .then = MatmulThen::kSiluMul, .quantized = quantized});
 }
 
 std::vector<Tensor> matmul_each(Graph& g, const Operand& x, std::initializer_list<Operand> weights) {

@@ -7,12 +7,11 @@ inline void silu_mul_range(const tessera::ops::SiluMulRange& range) {
   constexpr int kLanes = F32::kLanes;
   const std::int64_t whole = range.n / kLanes * kLanes, rest = range.n - whole;
   for (std::int64_t i = 0; i < whole; i += kLanes) {
-    const F32 gate = F32::load(range.gate + i);
-    (gate * sigmoid(gate) * F32::load(range.up + i)).store(range.y + i);
+    silu_mul(F32::load(range.gate + i), F32::load(range.up + i)).store(range.y + i);
   }
   if (rest) {
-    const F32 gate = F32::load_n(range.gate + whole, rest);
-    (gate * sigmoid(gate) * F32::load_n(range.up + whole, rest)).store_n(range.y + whole, rest);
+    silu_mul(F32::load_n(range.gate + whole, rest), F32::load_n(range.up + whole, rest))
+        .store_n(range.y + whole, rest);
   }
 }
 

@@ -1,5 +1,5 @@
-// exp, exp2, sigmoid, erf and GELU on vectors of either width. Included by sealed files after the header of
-// their level.
+// exp, exp2, sigmoid, SiLU, erf and GELU on vectors of either width. Included by sealed files after the
+// header of their level.
 #pragma once
 
 namespace {
@@ -42,6 +42,8 @@ inline F32 exp2(F32 x) {
 
 // 1 / (1 + e^-x), absolute error below 3e-7.
 inline F32 sigmoid(F32 x) { return F32::all(1.0f) / (F32::all(1.0f) + exp(F32::zero() - x)); }
+
+inline F32 silu_mul(F32 gate, F32 up) { return gate * sigmoid(gate) * up; }
 
 // erf(x), absolute error below 5e-7: Abramowitz and Stegun 7.1.26.
 inline F32 erf(F32 x) {

@@ -1,5 +1,8 @@
-// GELU and sums behind a product: the bits of the steps that they stand for, at every level.
+// GELU, sums and gates behind a product: the bits of the steps that they stand for, at every level.
 #include <cstring>
+#include <functional>
+#include <string>
+#include <utility>
 
 #include "tests/ops/blocks.h"
 #include "tests/ops/op_test.h"
@@ -60,6 +63,110 @@ TEST(MatmulThen, GivesTheBitsOfTheSteps) {
       for (const Cpu& cpu : cpus()) expect_steps(packed.view, operands, cpu);
     }
   }
+}
+
+std::vector<std::string> steps_of(const std::function<Tensor(Graph&)>& build) {
+  Graph g;
+  g.output(build(g));
+  const Plan plan = Plan::make(g, Cpu::from_environment());
+  std::vector<std::string> names;
+  for (const Step& step : plan.steps()) names.emplace_back(step.op->name);
+  return names;
+}
+
+// A gate and what it gates, one after the other and as one step.
+struct Gated {
+  TensorView x, gate, up, next;
+
+  Tensor steps(Graph& g) const {
+    const auto products = ops::matmul_each(g, x, {gate, up});
+    return ops::silu_mul(g, products[0], products[1]);
+  }
+  Tensor fused(Graph& g) const { return ops::matmul_silu_mul(g, x, gate, up, next); }
+
+  void expect_same_bits_for_next(const Cpu& cpu) const {
+    SCOPED_TRACE(std::string(name(cpu.best())) + " " + describe(x) + " " + describe(gate));
+    expect_same_bits(run([&](Graph& g) { return ops::matmul(g, fused(g), next); }, cpu),
+                     run([&](Graph& g) { return ops::matmul(g, steps(g), next); }, cpu));
+  }
+
+ private:
+  static std::string describe(const TensorView& v) {
+    return std::string(info(v.dtype).name) + v.shape.to_string();
+  }
+};
+
+ops::PackedWeight packed_blocks(DType dtype, std::int64_t n, std::int64_t k, unsigned seed) {
+  return ops::pack_weight(BlockWeight::encoded(dtype, random_floats(n * k, seed), n, k).view(), 1);
+}
+
+TEST(MatmulThen, GatesWithTheBitsOfTheSteps) {
+  constexpr std::int64_t kK = 256;
+  // One tile and several, whole ones and ends of them.
+  for (const auto& [rows, n] : {std::pair{1, 64}, {2, 32}, {3, 544}, {290, 96}}) {
+    const auto x = random_floats(rows * kK, 1);
+    const FileWeight floats(DType::kBF16, {5, n}, 2);
+    const ops::PackedWeight blocks = packed_blocks(DType::kQ8_0, 5, n, 3);
+    const auto expect = [&](const TensorView& gate, const TensorView& up) {
+      for (const TensorView& next : {floats.view, blocks.view}) {
+        for (const Cpu& cpu : cpus())
+          Gated{view(x, {rows, kK}), gate, up, next}.expect_same_bits_for_next(cpu);
+      }
+    };
+    for (const DType dtype : {DType::kF32, DType::kF16, DType::kBF16}) {
+      const FileWeight gate(dtype, {n, kK}, 4), up(dtype, {n, kK}, 5);
+      expect(gate.view, up.view);
+      const ops::PackedWeight packed[] = {ops::pack_weight(gate.view, 1), ops::pack_weight(up.view, 1)};
+      if (packed[0].view.layout != 0) expect(packed[0].view, packed[1].view);
+    }
+    for (const DType dtype : {DType::kQ8_0, DType::kQ4_0, DType::kQ4_K, DType::kQ6_K}) {
+      expect(packed_blocks(dtype, n, kK, 4).view, packed_blocks(dtype, n, kK, 5).view);
+    }
+  }
+}
+
+TEST(MatmulThen, GatesInOneStepWhereThatIsFaster) {
+  using Names = std::vector<std::string>;
+  constexpr std::int64_t kN = 64, kK = 256;
+  const ops::PackedWeight gate = packed_blocks(DType::kQ4_0, kN, kK, 1),
+                          up = packed_blocks(DType::kQ4_0, kN, kK, 2),
+                          other = packed_blocks(DType::kQ8_0, kN, kK, 3),
+                          next = packed_blocks(DType::kQ4_0, 5, kN, 4);
+  const FileWeight floats(DType::kBF16, {5, kN}, 5);
+  const auto steps = [&](std::int64_t rows, const TensorView& second, const TensorView& reader) {
+    const auto x = random_floats(rows * kK, 1);
+    return steps_of([&](Graph& g) {
+      return ops::matmul(g, Gated{view(x, {rows, kK}), gate.view, second, reader}.fused(g), reader);
+    });
+  };
+  EXPECT_EQ(steps(2, up.view, next.view), (Names{"quantize_rows", "matmul", "matmul"}));
+  EXPECT_EQ(steps(2, up.view, floats.view), (Names{"quantize_rows", "matmul", "matmul"}));
+  EXPECT_EQ(steps(1, up.view, floats.view), (Names{"quantize_rows", "matmul", "silu_mul", "matmul"}));
+  EXPECT_EQ(steps(2, other.view, floats.view),
+            (Names{"quantize_rows", "matmul", "matmul", "silu_mul", "matmul"}));
+}
+
+TEST(MatmulThen, CountsAGateAsItsSteps) {
+  const Operands o({2, 64, 256});
+  const ops::PackedWeight gate = packed_blocks(DType::kQ4_0, 64, 256, 1),
+                          up = packed_blocks(DType::kQ4_0, 64, 256, 2),
+                          next = packed_blocks(DType::kQ4_0, 5, 64, 3);
+  const Gated gated{view(o.x, {2, 256}), gate.view, up.view, next.view};
+  const auto flops = [&](const std::function<Tensor(Graph&)>& build) {
+    Graph g;
+    g.output(ops::matmul(g, build(g), next.view));
+    return Plan::make(g, Cpu::from_environment()).cost().flops;
+  };
+  EXPECT_EQ(flops([&](Graph& g) { return gated.fused(g); }), flops([&](Graph& g) { return gated.steps(g); }));
+}
+
+TEST(MatmulThen, RefusesAGateOfAnotherShape) {
+  const std::vector<float> x(6), gate(15), up(12);
+  expect_usage_error(
+      [&](Graph& g) {
+        ops::matmul_silu_mul(g, view(x, {2, 3}), view(gate, {5, 3}), view(up, {4, 3}), view(gate, {3, 5}));
+      },
+      "matmul: up is f32[4, 3], gate is f32[5, 3]");
 }
 
 TEST(MatmulThen, RefusesAnAddendOfAnotherShape) {

@@ -40,7 +40,7 @@ constexpr float kGuard = 12345.0f;
 // What is done with the sums.
 struct Then {
   ops::MatmulThen what = ops::MatmulThen::kNothing;
-  std::vector<float> add{};
+  std::vector<float> other{};
 };
 
 // One tile, with guards around y and nothing usable around x.
@@ -61,15 +61,15 @@ std::vector<float> run_tile(const emulated::MatmulKernel& kernel, const std::vec
   const std::size_t bytes = kernel.workspace(rows, n, k);
   const Buffer workspace = Buffer::allocate(bytes + 64);
   std::fill_n(workspace.data(), bytes + 64, std::byte{0xFF});  // NaN
-  std::vector<float> addends(y.size());
-  for (std::int64_t i = 0; i < static_cast<std::int64_t>(then.add.size()); ++i) {
-    addends[static_cast<std::size_t>(kMargin + i / n * y_stride + i % n)] =
-        then.add[static_cast<std::size_t>(i)];
+  std::vector<float> other(y.size());
+  for (std::int64_t i = 0; i < static_cast<std::int64_t>(then.other.size()); ++i) {
+    other[static_cast<std::size_t>(kMargin + i / n * y_stride + i % n)] =
+        then.other[static_cast<std::size_t>(i)];
   }
   const ops::MatmulTile tile{.x = x.data() + kMargin,
                              .w = w.data,
                              .bias = bias.empty() ? nullptr : bias.data(),
-                             .add = addends.data() + kMargin,
+                             .other = other.data() + kMargin,
                              .y = y.data() + kMargin,
                              .workspace = workspace.data(),
                              .x_stride = x_stride,
@@ -202,18 +202,20 @@ TEST(EmulatedMatmul, FinishesItsSums) {
     SCOPED_TRACE(trace(kernel, rows, n, k));
     const FileWeight w(number_dtype(kernel), {n, k}, 1);
     const ops::PackedWeight packed = ops::pack_weight(w.view, 1);
-    const auto x = random_floats(rows * k, 2), bias = random_floats(n, 3), add = random_floats(rows * n, 4);
+    const auto x = random_floats(rows * k, 2), bias = random_floats(n, 3), other = random_floats(rows * n, 4);
     const auto run = [&](const Then& then) { return run_tile(kernel, x, 0.0f, packed.view, bias, then); };
     const auto sums = run({});
     auto expected = sums;
-    for (std::size_t i = 0; i < sums.size(); ++i) expected[i] = add[i] + sums[i];
-    EXPECT_EQ(run({ops::MatmulThen::kAdd, add}), expected);
+    for (std::size_t i = 0; i < sums.size(); ++i) expected[i] = other[i] + sums[i];
+    EXPECT_EQ(run({ops::MatmulThen::kAdd, other}), expected);
     const auto tanh = run({ops::MatmulThen::kGeluTanh}), erf = run({ops::MatmulThen::kGeluErf});
+    const auto gated = run({ops::MatmulThen::kSiluMul, other});
     for (std::size_t i = 0; i < sums.size(); ++i) {
       const double y = sums[i], bound = 1e-6 * std::max(1.0, std::abs(y));
       const double u = std::sqrt(2 / std::numbers::pi) * (y + 0.044715 * y * y * y);
       ASSERT_NEAR(tanh[i], 0.5 * y * (1 + std::tanh(u)), bound);
       ASSERT_NEAR(erf[i], 0.5 * y * (1 + std::erf(y / std::numbers::sqrt2)), bound);
+      ASSERT_NEAR(gated[i], other[i] / (1 + std::exp(-double{other[i]})) * y, bound);
     }
   }
 }
