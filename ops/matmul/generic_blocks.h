@@ -93,7 +93,7 @@ template <BlockFormat kFormat, int kRows>
     for (int g = 0; g < kFormat.groups(); ++g) {
       // Loads of whole codes come fast enough for any processor to see the stream.
       if (kFormat.low_bits < 8 && p.ahead > 0) {
-        for (int at = 0; at < kShare; at += 64) __builtin_prefetch(block + p.ahead + g * kShare + at);
+        for (int at = 0; at < kShare; at += 64) __builtin_prefetch(block + p.ahead + g * kShare + at, 0, 0);
       }
       add_part<kFormat, 0>(w, x, scales, g, y);
       if constexpr (Scales::kParts == 2) add_part<kFormat, 1>(w, x, scales, g, y);
