@@ -104,9 +104,9 @@ TESSERA_API Tensor matmul_add(Graph& g, const Operand& a, const Operand& x, cons
 TESSERA_API Tensor matmul_add(Graph& g, const Operand& a, const Operand& x, const Operand& w,
                               const Operand& bias);
 // y = silu(x gate^T) * (x up^T): gate and up [N, K] -> [..., N], the bits of silu_mul behind matmul_each. Of
-// several rows, with gate and up of one format, a single step without a way through memory; and if `next`,
-// the weight of the product that reads y, has a block format, y is what quantize_rows makes of those floats,
-// for such products alone.
+// several rows, with gate and up of one format, a single step named matmul. Its value is then what `next`
+// wants, the weight [M, N] of the product that will read y: if it has a block format, not floats but the i32
+// [..., 12 N / 32] that quantize_rows makes of them, which only products with block weights take.
 TESSERA_API Tensor matmul_silu_mul(Graph& g, const Operand& x, const Operand& gate, const Operand& up,
                                    const Operand& next);
 // The products of x with each of the weights. Those of one format that follow one another are one step, and

@@ -5,12 +5,14 @@
 #include <chrono>
 #include <cmath>
 #include <limits>
+#include <string_view>
 #include <utility>
 
 #include "models/qwen3vl/positions.h"
 #include "models/qwen3vl/text.h"
 #include "models/qwen3vl/vision.h"
 #include "models/qwen3vl/weights.h"
+#include "ops/matmul/activations.h"
 #include "ops/ops.h"
 #include "tensor/error.h"
 
@@ -23,11 +25,18 @@ class NanFinder : public StepObserver {
   void run_begins(const Plan& plan, int) override { plan_ = &plan; }
   void step_done(int step, std::span<const TensorView>, const TensorView& output) noexcept override {
     // Beside what a step wrote there stand numbers of earlier runs; its own were seen where they were made.
-    const bool writes = plan_->steps()[static_cast<std::size_t>(step)].op->writes_input >= 0;
-    if (found_ >= 0 || writes || output.dtype != DType::kF32 || !output.is_dense()) return;
+    const OpDef& op = *plan_->steps()[static_cast<std::size_t>(step)].op;
+    if (found_ >= 0 || op.writes_input >= 0 || !output.is_dense()) return;
+    const std::int64_t count = output.shape.elements();
+    const bool quantized = output.dtype == DType::kI32 && std::string_view(op.name) == "matmul";
+    const auto* groups = output.as<ops::ActivationGroup>();
     const auto* values = output.as<float>();
-    if (std::any_of(values, values + output.shape.elements(), [](float x) { return std::isnan(x); }))
+    if (quantized ? std::any_of(groups, groups + count / ops::kGroupDwords,
+                                [](const ops::ActivationGroup& group) { return std::isnan(group.d); })
+                  : output.dtype == DType::kF32 &&
+                        std::any_of(values, values + count, [](float x) { return std::isnan(x); })) {
       found_ = step;
+    }
   }
   std::string place() const {
     if (found_ < 0) return "logits";

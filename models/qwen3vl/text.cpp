@@ -35,7 +35,7 @@ Tensor self_attention(Graph& g, const DecoderLayerWeights& w, const TextConfig& 
   return reshape(g, y, {g.shape(y)[0], g.shape(y)[1] * d});
 }
 
-// x [T, D] -> [T, I], as down_proj reads it.
+// x [T, D] -> [T, I], or its codes where down_proj has a block format.
 Tensor mlp(Graph& g, const DecoderLayerWeights& w, Tensor x) {
   const Graph::Scope scope(g, "mlp");
   return matmul_silu_mul(g, x, w.gate_proj, w.up_proj, w.down_proj);

@@ -1,8 +1,9 @@
 // Products with a weight matrix.
 //
-//   y[m][n] = sum_k x[m][k] w[n][k] + bias[n], then GELU (ops/gelu/kernels.h) of it, or something added to
-//   it,
-//             or the SiLU of a gate times it (ops/silu_mul/kernels.h)
+//   y[m][n] = then(sum_k x[m][k] w[n][k] + bias[n])
+//
+// where then(a) is a, its GELU (ops/gelu/kernels.h), other[m][n] + a, or the SiLU of other[m][n] times a
+// (ops/silu_mul/kernels.h).
 //
 // One call computes a tile of outputs over the whole of k. Rows of x and y are contiguous; y is floats, and x
 // floats or, where w has a block format, groups of 32 (ops/matmul/activations.h); both at any alignment of
@@ -67,7 +68,7 @@ bool blas_takes(const MatmulExtents& product);
 const char* blas_build();
 const char* blas_core();
 
-// How a kernel wants its product cut: the largest tile, a multiple of kPanelColumns wide; the bytes of
+// How a kernel wants its product cut: the largest tile, a multiple of kGroupElements wide; the bytes of
 // workspace for tiles of some extents; whether it finishes, that is, does what `then` says, where otherwise
 // the step does it to every tile; and how narrow a step may cut tiles to give every thread something to do.
 struct MatmulTiling {

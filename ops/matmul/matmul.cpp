@@ -61,12 +61,13 @@ struct Tiles {
   std::int64_t rows, columns;  // of one tile; the last ones may be smaller
   std::int64_t row_tiles, column_tiles;
 
-  Tiles(std::int64_t total_rows, std::int64_t total_columns, const MatmulTiling& tiling) {
+  // `products`: of a tile, as wide together as that of one.
+  Tiles(std::int64_t total_rows, std::int64_t total_columns, const MatmulTiling& tiling, int products = 1) {
     // Tiles about equally high; no narrower than it takes to give several threads something to do.
     const std::int64_t wanted = count(total_rows, count(total_rows, tiling.rows));
     rows = total_rows <= tiling.rows ? total_rows : count(wanted, kBlasRows) * kBlasRows;
     row_tiles = count(total_rows, rows);
-    columns = total_rows == 1 ? kOneRowColumns : tiling.columns;
+    columns = total_rows == 1 ? kOneRowColumns : std::max(tiling.columns / products, tiling.fewest_columns);
     while (columns > tiling.fewest_columns && row_tiles * count(total_columns, columns) < kWantedTasks)
       columns /= 2;
     column_tiles = count(total_columns, columns);
@@ -124,12 +125,12 @@ struct LevelKernel {
   IsaLevel level;
   Kernel kernel;
 };
-constexpr LevelKernel<void (*)(const SiluMulRange&) noexcept> kSiluMuls[] = {
+constexpr LevelKernel<decltype(&silu_mul_ref)> kSiluMuls[] = {
 #define TESSERA_KERNEL(level, function) {IsaLevel::level, function},
 #include "ops/silu_mul/kernels.inc"
 #undef TESSERA_KERNEL
 };
-constexpr LevelKernel<void (*)(const float*, ActivationGroup*, std::int64_t) noexcept> kQuantizers[] = {
+constexpr LevelKernel<decltype(&quantize_rows_ref)> kQuantizers[] = {
 #define TESSERA_KERNEL(level, function) {IsaLevel::level, function},
 #include "ops/quantize_rows/kernels.inc"
 #undef TESSERA_KERNEL
@@ -142,9 +143,9 @@ consteval Kernel at(const LevelKernel<Kernel> (&rows)[kCount], IsaLevel level) {
 
 struct AfterKernels {
   IsaLevel level;
-  void (*gelu)(const GeluRange&) noexcept;
-  void (*silu_mul)(const SiluMulRange&) noexcept;
-  void (*quantize)(const float* x, ActivationGroup* y, std::int64_t groups) noexcept;
+  decltype(&gelu_ref) gelu;
+  decltype(&silu_mul_ref) silu_mul;
+  decltype(&quantize_rows_ref) quantize;
 };
 constexpr AfterKernels kAfter[] = {
 #define TESSERA_KERNEL(level, function) \
@@ -152,6 +153,7 @@ constexpr AfterKernels kAfter[] = {
 #include "ops/gelu/kernels.inc"
 #undef TESSERA_KERNEL
 };
+static_assert(std::size(kAfter) == std::size(kSiluMuls) && std::size(kAfter) == std::size(kQuantizers));
 
 const AfterKernels& after(const KernelArgs& args) { return *static_cast<const AfterKernels*>(args.chosen); }
 
@@ -220,19 +222,25 @@ void run(const KernelArgs& args, std::int64_t begin, std::int64_t end) noexcept 
   }
 }
 
+Tiles gated_tiles(std::int64_t rows, const TensorDesc& gate, const MatmulTiling& tiling) {
+  return {rows, gate.shape[0], tiling, /*products=*/2};
+}
+
 // kSiluMul: floats that a tile needs before the kernel's workspace, for y before it is quantized and, where
 // the kernel does not finish, for the second product.
 std::int64_t gated_floats(const Tiles& tiles, const MatmulTiling& tiling, bool quantized) {
-  return tiles.rows * tiles.columns * (quantized + !tiling.finishes);
+  return tiles.rows * tiles.columns * ((quantized ? 1 : 0) + (tiling.finishes ? 0 : 1));
 }
 
 template <auto kernel, const MatmulTiling& tiling>
 void run_gated(const KernelArgs& args, std::int64_t begin, std::int64_t end) noexcept {
+  static_assert(tiling.columns % kGroupElements == 0 && tiling.fewest_columns % kGroupElements == 0);
   const TensorView &gate = args.inputs[1], &up = args.inputs[2], &y = args.output;
   const bool quantized = args.get<Params>().quantized;
-  const Tiles tiles(args.inputs[0].shape.rows(), gate.shape[0], tiling);
+  const Tiles tiles = gated_tiles(args.inputs[0].shape.rows(), gate, tiling);
   const std::int64_t row_groups = gate.shape[0] / kGroupElements;
   auto* const floats = reinterpret_cast<float*>(args.workspace);
+  float* const second = quantized ? floats + tiles.rows * tiles.columns : floats;
   for (std::int64_t task = begin; task < end; ++task) {
     const std::int64_t row = tiles.first_row(task), column = tiles.first_column(task);
     MatmulTile tile = tile_of(args, gate, tiles, task);
@@ -243,17 +251,18 @@ void run_gated(const KernelArgs& args, std::int64_t begin, std::int64_t end) noe
     tile.y_stride = stride;
     kernel(tile);
     tile.w = up.data + column_offset(up, column);
-    if (tiling.finishes) {
+    if constexpr (tiling.finishes) {
       tile.other = product;
       tile.then = MatmulThen::kSiluMul;
     } else {
-      tile.y = floats + quantized * tile.rows * tile.columns;
+      tile.y = second;
       tile.y_stride = tile.columns;
     }
     kernel(tile);
     for (std::int64_t m = 0; m < tile.rows; ++m) {
       float* const values = product + m * stride;
-      if (!tiling.finishes) after(args).silu_mul({values, tile.y + m * tile.columns, values, tile.columns});
+      if constexpr (!tiling.finishes)
+        after(args).silu_mul({values, second + m * tile.columns, values, tile.columns});
       if (!quantized) continue;
       ActivationGroup* const groups =
           y.as<ActivationGroup>() + (row + m) * row_groups + column / kGroupElements;
@@ -303,17 +312,18 @@ OpPlan plan(const OpArgs& args, const Cpu& cpu) {
   const MatmulKernel& kernel = *std::find_if(std::begin(kKernels), std::end(kKernels), [&](const auto& row) {
     return cpu.has(row.level) && row.format == format_of(weights[0]) && row.takes(product);
   });
-  const auto after = std::find_if(std::begin(kAfter), std::end(kAfter),
-                                  [&](const AfterKernels& row) { return cpu.has(row.level); });
+  const auto after_kernels = std::find_if(std::begin(kAfter), std::end(kAfter),
+                                          [&](const AfterKernels& row) { return cpu.has(row.level); });
   OpPlan plan{.run = gated ? kernel.run_gated : kernel.run,
               .kernel = kernel.name,
-              .chosen = &*after,
+              .chosen = &*after_kernels,
               .bytes_ahead = cpu.bytes_ahead(),
               .tasks = 0};
   // More rows need the caches for themselves (bench/RESULTS.md).
   if (product.rows == 1) plan.stretch = kernel.stretch;
   for (const TensorDesc& w : weights.first(gated ? 1 : weights.size())) {
-    const Tiles tiles(product.rows, w.shape[0], kernel.tiling);
+    const Tiles tiles =
+        gated ? gated_tiles(product.rows, w, kernel.tiling) : Tiles(product.rows, w.shape[0], kernel.tiling);
     plan.tasks += tiles.tasks();
     const std::int64_t floats = gated ? gated_floats(tiles, kernel.tiling, params.quantized) : 0;
     plan.workspace_bytes =
@@ -337,7 +347,7 @@ OpCost cost(const OpArgs& args) {
   if (params.then == MatmulThen::kAdd) cost.bytes += 4 * elements(args.output);
   if (params.then == MatmulThen::kSiluMul) {
     const double values = rows * static_cast<double>(args.inputs[1].shape[0]);
-    cost.flops += (params.quantized ? 24 : 20) * values;
+    cost.flops += (params.quantized ? 20 + 4 : 20) * values;  // silu_mul, quantize_rows
   }
   return cost;
 }

@@ -102,15 +102,17 @@ ops::PackedWeight packed_blocks(DType dtype, std::int64_t n, std::int64_t k, uns
 
 TEST(MatmulThen, GatesWithTheBitsOfTheSteps) {
   constexpr std::int64_t kK = 256;
-  // One tile and several, whole ones and ends of them.
-  for (const auto& [rows, n] : {std::pair{1, 64}, {2, 32}, {3, 544}, {290, 96}}) {
+  // One tile and several, whole ones and ends of them; codes are of whole groups.
+  for (const auto& [rows, n] : {std::pair{1, 64}, {2, 32}, {3, 544}, {290, 96}, {2, 17}, {290, 70}}) {
     const auto x = random_floats(rows * kK, 1);
     const FileWeight floats(DType::kBF16, {5, n}, 2);
-    const ops::PackedWeight blocks = packed_blocks(DType::kQ8_0, 5, n, 3);
+    std::vector<TensorView> readers{floats.view};
+    ops::PackedWeight blocks;
+    if (n % 32 == 0) readers.push_back((blocks = packed_blocks(DType::kQ8_0, 5, n, 3)).view);
     const auto expect = [&](const TensorView& gate, const TensorView& up) {
-      for (const TensorView& next : {floats.view, blocks.view}) {
+      for (const TensorView& next : readers) {
         for (const Cpu& cpu : cpus())
-          Gated{view(x, {rows, kK}), gate, up, next}.expect_same_bits_for_next(cpu);
+          Gated{view(x, {1, rows, kK}), gate, up, next}.expect_same_bits_for_next(cpu);
       }
     };
     for (const DType dtype : {DType::kF32, DType::kF16, DType::kBF16}) {
@@ -142,22 +144,28 @@ TEST(MatmulThen, GatesInOneStepWhereThatIsFaster) {
   EXPECT_EQ(steps(2, up.view, next.view), (Names{"quantize_rows", "matmul", "matmul"}));
   EXPECT_EQ(steps(2, up.view, floats.view), (Names{"quantize_rows", "matmul", "matmul"}));
   EXPECT_EQ(steps(1, up.view, floats.view), (Names{"quantize_rows", "matmul", "silu_mul", "matmul"}));
+  EXPECT_EQ(steps(1, up.view, next.view),
+            (Names{"quantize_rows", "matmul", "silu_mul", "quantize_rows", "matmul"}));
   EXPECT_EQ(steps(2, other.view, floats.view),
             (Names{"quantize_rows", "matmul", "matmul", "silu_mul", "matmul"}));
 }
 
 TEST(MatmulThen, CountsAGateAsItsSteps) {
-  const Operands o({2, 64, 256});
+  const auto x = random_floats(2 * 256, 1);
   const ops::PackedWeight gate = packed_blocks(DType::kQ4_0, 64, 256, 1),
                           up = packed_blocks(DType::kQ4_0, 64, 256, 2),
                           next = packed_blocks(DType::kQ4_0, 5, 64, 3);
-  const Gated gated{view(o.x, {2, 256}), gate.view, up.view, next.view};
-  const auto flops = [&](const std::function<Tensor(Graph&)>& build) {
-    Graph g;
-    g.output(ops::matmul(g, build(g), next.view));
-    return Plan::make(g, Cpu::from_environment()).cost().flops;
-  };
-  EXPECT_EQ(flops([&](Graph& g) { return gated.fused(g); }), flops([&](Graph& g) { return gated.steps(g); }));
+  const FileWeight floats(DType::kBF16, {5, 64}, 4);
+  for (const TensorView& reader : {floats.view, next.view}) {
+    const Gated gated{view(x, {2, 256}), gate.view, up.view, reader};
+    const auto flops = [&](const std::function<Tensor(Graph&)>& build) {
+      Graph g;
+      g.output(ops::matmul(g, build(g), reader));
+      return Plan::make(g, Cpu::from_environment()).cost().flops;
+    };
+    EXPECT_EQ(flops([&](Graph& g) { return gated.fused(g); }),
+              flops([&](Graph& g) { return gated.steps(g); }));
+  }
 }
 
 TEST(MatmulThen, RefusesAGateOfAnotherShape) {
@@ -167,6 +175,18 @@ TEST(MatmulThen, RefusesAGateOfAnotherShape) {
         ops::matmul_silu_mul(g, view(x, {2, 3}), view(gate, {5, 3}), view(up, {4, 3}), view(gate, {3, 5}));
       },
       "matmul: up is f32[4, 3], gate is f32[5, 3]");
+}
+
+TEST(MatmulThen, GivesFloatsToAReaderOfOtherExtents) {
+  const auto x = random_floats(2 * 256, 1);
+  const ops::PackedWeight gate = packed_blocks(DType::kQ4_0, 64, 256, 1),
+                          up = packed_blocks(DType::kQ4_0, 64, 256, 2),
+                          wider = packed_blocks(DType::kQ4_0, 5, 96, 3);
+  expect_usage_error(
+      [&](Graph& g) {
+        ops::matmul(g, Gated{view(x, {2, 256}), gate.view, up.view, wider.view}.fused(g), wider.view);
+      },
+      "matmul: x is f32[2, 64], expected dense f32 rows of 96, for w q4_0[5, 96]");
 }
 
 TEST(MatmulThen, RefusesAnAddendOfAnotherShape) {

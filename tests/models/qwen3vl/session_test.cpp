@@ -12,8 +12,10 @@
 #include <utility>
 
 #include "models/qwen3vl/weights.h"
+#include "quant/half.h"
 #include "tests/models/files/expect_error.h"
 #include "tests/models/qwen3vl/golden_case.h"
+#include "tests/ops/blocks.h"
 
 namespace tessera::testing {
 namespace {
@@ -208,19 +210,35 @@ TEST_F(SessionTest, OptionsOutOfRangeAreRefused) {
       "cache type: q8_0 does not fit this model (got head_dim 80, expected a multiple of 32)");
 }
 
-// The model with NaN in the first element of a bf16 tensor. `sound` must outlive it.
+// The model with NaN in the first element of a bf16 tensor, or the first scale if all matrices of the text
+// model are q8_0. `sound` must outlive it.
 std::shared_ptr<const Model> damaged_model(const Checkpoint& sound, const qwen3vl::Config& config,
-                                           const std::string& damaged) {
+                                           const std::string& damaged, bool quantized = false) {
   std::vector<Buffer> memory;
   std::vector<Checkpoint::Entry> entries(sound.entries().begin(), sound.entries().end());
+  const auto copy = [&](Checkpoint::Entry& entry, const void* bytes, std::size_t size, DType dtype) {
+    Buffer& buffer = memory.emplace_back(Buffer::allocate(size));
+    std::memcpy(buffer.data(), bytes, size);
+    entry.bytes = {buffer.data(), buffer.size()};
+    entry.view = TensorView(dtype, entry.shape, buffer.data());
+    return buffer.data();
+  };
   for (Checkpoint::Entry& entry : entries) {
+    if (quantized && entry.name.find("language_model.layers") != std::string::npos &&
+        entry.shape.rank() == 2) {
+      std::vector<float> values(static_cast<std::size_t>(entry.shape.elements()));
+      for (std::size_t i = 0; i < values.size(); ++i) {
+        std::uint16_t bits;
+        std::memcpy(&bits, entry.bytes.data() + 2 * i, 2);
+        values[i] = quant::bf16_to_f32(bits);
+      }
+      const auto w = BlockWeight::encoded(DType::kQ8_0, values, entry.shape[0], entry.shape[1]);
+      copy(entry, w.bytes.data(), w.bytes.size(), DType::kQ8_0);
+    }
     if (entry.name != damaged) continue;
-    Buffer& copy = memory.emplace_back(Buffer::allocate(entry.bytes.size()));
-    std::memcpy(copy.data(), entry.bytes.data(), entry.bytes.size());
-    copy.data()[0] = copy.data()[1] = std::byte{0x7F};
-    copy.data()[0] = std::byte{0xC0};  // 0x7FC0: NaN in bf16
-    entry.bytes = {copy.data(), copy.size()};
-    entry.view->data = copy.data();
+    std::byte* const bytes = copy(entry, entry.bytes.data(), entry.bytes.size(), entry.view->dtype);
+    bytes[0] = std::byte{0xC0};  // 0x7FC0: NaN in bf16 and in f16
+    bytes[1] = std::byte{0x7F};
   }
   const auto checkpoint = std::make_shared<const Checkpoint>("damaged", std::move(memory), std::move(entries),
                                                              std::vector<std::string>{});
@@ -229,11 +247,20 @@ std::shared_ptr<const Model> damaged_model(const Checkpoint& sound, const qwen3v
 
 TEST_F(SessionTest, NotANumberInAWeightNamesTheOperation) {
   const auto sound = open_checkpoint(kCase.model_folder());
-  const std::vector<std::int32_t> ids{5, 6, 7};
-  const auto text =
-      damaged_model(*sound, model()->config(), "model.language_model.layers.2.mlp.down_proj.weight");
-  EXPECT_TESSERA_ERROR(Session(text, {.threads = 1, .context = 64}).prefill(ids), kModel, "damaged",
-                       "layers.2.output (matmul)");
+  const std::string layer = "model.language_model.layers.2.";
+  const auto expect = [&](const std::string& damaged, bool quantized, std::size_t tokens,
+                          const std::string& place) {
+    const auto text = damaged_model(*sound, model()->config(), layer + damaged, quantized);
+    EXPECT_TESSERA_ERROR(
+        Session(text, {.threads = 1, .context = 64}).prefill(std::vector<std::int32_t>(tokens, 5)), kModel,
+        "damaged", place);
+  };
+  expect("mlp.down_proj.weight", false, 3, "layers.2.output (matmul)");
+  expect("mlp.down_proj.weight", true, 3, "layers.2.output (matmul)");
+  for (const std::size_t tokens : {1, 3}) {
+    expect("mlp.up_proj.weight", false, tokens, "layers.2.mlp (matmul)");
+    expect("mlp.up_proj.weight", true, tokens, "layers.2.mlp (matmul)");
+  }
   const auto vision = damaged_model(*sound, model()->config(), "model.visual.blocks.3.attn.qkv.weight");
   const PixelValues pixels = preprocess_image(kCase.images(json_)[0], model()->preprocess());
   EXPECT_TESSERA_ERROR(Session(vision, {.threads = 1, .context = 64}).encode(pixels), kModel, "damaged",

@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <functional>
 #include <limits>
 #include <numbers>
 #include <string>
@@ -61,7 +62,8 @@ std::vector<float> run_tile(const emulated::MatmulKernel& kernel, const std::vec
   const std::size_t bytes = kernel.workspace(rows, n, k);
   const Buffer workspace = Buffer::allocate(bytes + 64);
   std::fill_n(workspace.data(), bytes + 64, std::byte{0xFF});  // NaN
-  std::vector<float> other(y.size());
+  std::vector<float> separate(y.size());
+  std::vector<float>& other = then.what == ops::MatmulThen::kSiluMul ? y : separate;  // as the step has it
   for (std::int64_t i = 0; i < static_cast<std::int64_t>(then.other.size()); ++i) {
     other[static_cast<std::size_t>(kMargin + i / n * y_stride + i % n)] =
         then.other[static_cast<std::size_t>(i)];
@@ -97,10 +99,10 @@ std::vector<float> run_tile(const emulated::MatmulKernel& kernel, const std::vec
 }
 
 std::vector<float> run_blocks(const emulated::MatmulKernel& kernel, const std::vector<float>& x,
-                              const TensorView& w, const std::vector<float>& bias) {
+                              const TensorView& w, const std::vector<float>& bias, const Then& then = {}) {
   ops::ActivationGroup nan{};
   nan.d = nan.sum = std::numeric_limits<float>::quiet_NaN();
-  return run_tile(kernel, quantized(x), nan, w, bias);
+  return run_tile(kernel, quantized(x), nan, w, bias, then);
 }
 
 std::string trace(const emulated::MatmulKernel& kernel, std::int64_t rows, std::int64_t n, std::int64_t k) {
@@ -196,26 +198,42 @@ void expect_product(const emulated::MatmulKernel& kernel, std::int64_t rows, std
   Product(as_bf16(x), as_bf16(w.values), bias, rows, n, k).expect(y);
 }
 
+// `run` makes a tile of rows x n.
+void expect_finishes(std::int64_t rows, std::int64_t n,
+                     const std::function<std::vector<float>(const Then&)>& run) {
+  const auto other = random_floats(rows * n, 4), sums = run({});
+  auto expected = sums;
+  for (std::size_t i = 0; i < sums.size(); ++i) expected[i] = other[i] + sums[i];
+  EXPECT_EQ(run({ops::MatmulThen::kAdd, other}), expected);
+  const auto tanh = run({ops::MatmulThen::kGeluTanh}), erf = run({ops::MatmulThen::kGeluErf});
+  const auto gated = run({ops::MatmulThen::kSiluMul, other});
+  for (std::size_t i = 0; i < sums.size(); ++i) {
+    const double y = sums[i], bound = 1e-6 * std::max(1.0, std::abs(y));
+    const double u = std::sqrt(2 / std::numbers::pi) * (y + 0.044715 * y * y * y);
+    ASSERT_NEAR(tanh[i], 0.5 * y * (1 + std::tanh(u)), bound);
+    ASSERT_NEAR(erf[i], 0.5 * y * (1 + std::erf(y / std::numbers::sqrt2)), bound);
+    ASSERT_NEAR(gated[i], other[i] / (1 + std::exp(-double{other[i]})) * y, bound);
+  }
+}
+
 TEST(EmulatedMatmul, FinishesItsSums) {
-  for (const emulated::MatmulKernel& kernel : kernels(false)) {
-    const std::int64_t rows = 18, n = 70, k = 300;
-    SCOPED_TRACE(trace(kernel, rows, n, k));
-    const FileWeight w(number_dtype(kernel), {n, k}, 1);
-    const ops::PackedWeight packed = ops::pack_weight(w.view, 1);
-    const auto x = random_floats(rows * k, 2), bias = random_floats(n, 3), other = random_floats(rows * n, 4);
-    const auto run = [&](const Then& then) { return run_tile(kernel, x, 0.0f, packed.view, bias, then); };
-    const auto sums = run({});
-    auto expected = sums;
-    for (std::size_t i = 0; i < sums.size(); ++i) expected[i] = other[i] + sums[i];
-    EXPECT_EQ(run({ops::MatmulThen::kAdd, other}), expected);
-    const auto tanh = run({ops::MatmulThen::kGeluTanh}), erf = run({ops::MatmulThen::kGeluErf});
-    const auto gated = run({ops::MatmulThen::kSiluMul, other});
-    for (std::size_t i = 0; i < sums.size(); ++i) {
-      const double y = sums[i], bound = 1e-6 * std::max(1.0, std::abs(y));
-      const double u = std::sqrt(2 / std::numbers::pi) * (y + 0.044715 * y * y * y);
-      ASSERT_NEAR(tanh[i], 0.5 * y * (1 + std::tanh(u)), bound);
-      ASSERT_NEAR(erf[i], 0.5 * y * (1 + std::erf(y / std::numbers::sqrt2)), bound);
-      ASSERT_NEAR(gated[i], other[i] / (1 + std::exp(-double{other[i]})) * y, bound);
+  const std::int64_t rows = 18, n = 70;
+  for (const bool blocks : {false, true}) {
+    for (const emulated::MatmulKernel& kernel : kernels(blocks)) {
+      const std::int64_t k = blocks ? 512 : 300;
+      SCOPED_TRACE(trace(kernel, rows, n, k));
+      const auto x = random_floats(rows * k, 2), bias = random_floats(n, 3);
+      if (blocks) {
+        const BlockWeight w = BlockWeight::encoded(block_dtype(kernel), random_floats(n * k, 1), n, k);
+        const ops::PackedWeight packed = ops::pack_weight(w.view(), 1);
+        expect_finishes(rows, n,
+                        [&](const Then& then) { return run_blocks(kernel, x, packed.view, bias, then); });
+      } else {
+        const FileWeight w(number_dtype(kernel), {n, k}, 1);
+        const ops::PackedWeight packed = ops::pack_weight(w.view, 1);
+        expect_finishes(rows, n,
+                        [&](const Then& then) { return run_tile(kernel, x, 0.0f, packed.view, bias, then); });
+      }
     }
   }
 }
