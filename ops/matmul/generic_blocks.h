@@ -91,7 +91,8 @@ template <BlockFormat kFormat, int kRows>
     }
     constexpr int kShare = kFormat.panel_bytes() / kFormat.groups();
     for (int g = 0; g < kFormat.groups(); ++g) {
-      // Loads of whole codes come fast enough for any processor to see the stream.
+      // Loads of whole codes come fast enough for any processor to see the stream. Read once, it need not
+      // drive out of the second-level cache what small steps come back to.
       if (kFormat.low_bits < 8 && p.ahead > 0) {
         for (int at = 0; at < kShare; at += 64) __builtin_prefetch(block + p.ahead + g * kShare + at, 0, 0);
       }

@@ -61,7 +61,7 @@ struct Tiles {
   std::int64_t rows, columns;  // of one tile; the last ones may be smaller
   std::int64_t row_tiles, column_tiles;
 
-  // `products`: of a tile, as wide together as that of one.
+  // Tiles of two products are half as wide, so that as many threads find work.
   Tiles(std::int64_t total_rows, std::int64_t total_columns, const MatmulTiling& tiling, int products = 1) {
     // Tiles about equally high; no narrower than it takes to give several threads something to do.
     const std::int64_t wanted = count(total_rows, count(total_rows, tiling.rows));
@@ -232,6 +232,7 @@ std::int64_t gated_floats(const Tiles& tiles, const MatmulTiling& tiling, bool q
   return tiles.rows * tiles.columns * ((quantized ? 1 : 0) + (tiling.finishes ? 0 : 1));
 }
 
+// kSiluMul: tile by tile the gate, then up and SiLU in its place, then the codes.
 template <auto kernel, const MatmulTiling& tiling>
 void run_gated(const KernelArgs& args, std::int64_t begin, std::int64_t end) noexcept {
   static_assert(tiling.columns % kGroupElements == 0 && tiling.fewest_columns % kGroupElements == 0);
