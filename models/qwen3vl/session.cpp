@@ -26,17 +26,7 @@ class NanFinder : public StepObserver {
   void step_done(int step, std::span<const TensorView>, const TensorView& output) noexcept override {
     // Beside what a step wrote there stand numbers of earlier runs; its own were seen where they were made.
     const OpDef& op = *plan_->steps()[static_cast<std::size_t>(step)].op;
-    if (found_ >= 0 || op.writes_input >= 0 || !output.is_dense()) return;
-    const std::int64_t count = output.shape.elements();
-    const bool quantized = output.dtype == DType::kI32 && std::string_view(op.name) == "matmul";
-    const auto* groups = output.as<ops::ActivationGroup>();
-    const auto* values = output.as<float>();
-    if (quantized ? std::any_of(groups, groups + count / ops::kGroupDwords,
-                                [](const ops::ActivationGroup& group) { return std::isnan(group.d); })
-                  : output.dtype == DType::kF32 &&
-                        std::any_of(values, values + count, [](float x) { return std::isnan(x); })) {
-      found_ = step;
-    }
+    if (found_ < 0 && op.writes_input < 0 && output.is_dense() && has_nan(op, output)) found_ = step;
   }
   std::string place() const {
     if (found_ < 0) return "logits";
@@ -45,6 +35,18 @@ class NanFinder : public StepObserver {
   }
 
  private:
+  static bool has_nan(const OpDef& op, const TensorView& output) {
+    const std::int64_t count = output.shape.elements();
+    if (output.dtype == DType::kI32 && std::string_view(op.name) == "matmul") {  // codes for the next product
+      const auto* groups = output.as<ops::ActivationGroup>();
+      return std::any_of(groups, groups + count / ops::kGroupDwords,
+                         [](const ops::ActivationGroup& group) { return std::isnan(group.d); });
+    }
+    if (output.dtype != DType::kF32) return false;
+    const auto* values = output.as<float>();
+    return std::any_of(values, values + count, [](float x) { return std::isnan(x); });
+  }
+
   const Plan* plan_ = nullptr;
   int found_ = -1;
 };

@@ -256,10 +256,8 @@ TEST(MatmulBlocks, ProductsOfTheSameRowsShareTheirQuantization) {
   for (int i = 0; i < 3; ++i) g.output(ops::reshape(g, ops::matmul(g, input, packed.view), {2, 4, 5}));
   g.output(ops::matmul(g, g.constant(view(x, {2, 64})), packed.view));
   const Plan plan = Plan::make(g, Cpu::from_environment());
-  std::vector<std::string> names;
-  for (const Step& step : plan.steps()) names.emplace_back(step.op->name);
-  EXPECT_EQ(names, (std::vector<std::string>{"quantize_rows", "matmul", "matmul", "matmul", "quantize_rows",
-                                             "matmul"}));
+  EXPECT_EQ(step_names(plan), (std::vector<std::string>{"quantize_rows", "matmul", "matmul", "matmul",
+                                                        "quantize_rows", "matmul"}));
 }
 
 TEST(MatmulBlocks, QuantizesAgainWhatWasWrittenInBetween) {
@@ -294,9 +292,7 @@ TEST(MatmulBlocks, ProductsOfOneFormatAreOneStep) {
   ASSERT_EQ(each.size(), packed.size());
   for (const Tensor& y : each) g.output(y);
   const Plan plan = Plan::make(g, Cpu::from_environment());
-  std::vector<std::string> names;
-  for (const Step& step : plan.steps()) names.emplace_back(step.op->name);
-  EXPECT_EQ(names, (std::vector<std::string>{"quantize_rows", "matmul", "matmul", "matmul"}));
+  EXPECT_EQ(step_names(plan), (std::vector<std::string>{"quantize_rows", "matmul", "matmul", "matmul"}));
   EXPECT_EQ(plan.cost().flops, 4.0 * 3 * 256 + 2.0 * 3 * 256 * (20 + 7 + 5 + 150));
 
   for (std::size_t i = 0; i < packed.size(); ++i) {

@@ -4,6 +4,7 @@
 #include <string>
 #include <utility>
 
+#include "ops/op_util.h"
 #include "tests/ops/blocks.h"
 #include "tests/ops/op_test.h"
 #include "tests/ops/weights.h"
@@ -65,15 +66,6 @@ TEST(MatmulThen, GivesTheBitsOfTheSteps) {
   }
 }
 
-std::vector<std::string> steps_of(const std::function<Tensor(Graph&)>& build) {
-  Graph g;
-  g.output(build(g));
-  const Plan plan = Plan::make(g, Cpu::from_environment());
-  std::vector<std::string> names;
-  for (const Step& step : plan.steps()) names.emplace_back(step.op->name);
-  return names;
-}
-
 // A gate and what it gates, one after the other and as one step.
 struct Gated {
   TensorView x, gate, up, next;
@@ -85,14 +77,9 @@ struct Gated {
   Tensor fused(Graph& g) const { return ops::matmul_silu_mul(g, x, gate, up, next); }
 
   void expect_same_bits_for_next(const Cpu& cpu) const {
-    SCOPED_TRACE(std::string(name(cpu.best())) + " " + describe(x) + " " + describe(gate));
+    SCOPED_TRACE(std::string(name(cpu.best())) + " " + ops::describe(x) + " " + ops::describe(gate));
     expect_same_bits(run([&](Graph& g) { return ops::matmul(g, fused(g), next); }, cpu),
                      run([&](Graph& g) { return ops::matmul(g, steps(g), next); }, cpu));
-  }
-
- private:
-  static std::string describe(const TensorView& v) {
-    return std::string(info(v.dtype).name) + v.shape.to_string();
   }
 };
 
@@ -137,9 +124,9 @@ TEST(MatmulThen, GatesInOneStepWhereThatIsFaster) {
   const FileWeight floats(DType::kBF16, {5, kN}, 5);
   const auto steps = [&](std::int64_t rows, const TensorView& second, const TensorView& reader) {
     const auto x = random_floats(rows * kK, 1);
-    return steps_of([&](Graph& g) {
-      return ops::matmul(g, Gated{view(x, {rows, kK}), gate.view, second, reader}.fused(g), reader);
-    });
+    Graph g;
+    g.output(ops::matmul(g, Gated{view(x, {rows, kK}), gate.view, second, reader}.fused(g), reader));
+    return step_names(Plan::make(g, Cpu::from_environment()));
   };
   EXPECT_EQ(steps(2, up.view, next.view), (Names{"quantize_rows", "matmul", "matmul"}));
   EXPECT_EQ(steps(2, up.view, floats.view), (Names{"quantize_rows", "matmul", "matmul"}));

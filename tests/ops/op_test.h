@@ -58,6 +58,13 @@ std::vector<T> run(const std::function<Tensor(Graph&)>& build, const Cpu& cpu = 
   return {out.as<T>(), out.as<T>() + out.shape.elements()};
 }
 
+// The names of the plan's steps.
+inline std::vector<std::string> step_names(const Plan& plan) {
+  std::vector<std::string> names;
+  for (const Step& step : plan.steps()) names.emplace_back(step.op->name);
+  return names;
+}
+
 // |a - b| <= bound for every element; NaN only where b has it.
 inline void expect_near(const std::vector<float>& a, const std::vector<float>& b, double bound) {
   ASSERT_EQ(a.size(), b.size());
